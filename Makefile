@@ -1,0 +1,71 @@
+# Everything a person types. `make help` lists it.
+# Needs Go >= 1.26, Python >= 3.11 and make; all else is built or installed by these rules.
+
+PYTHON ?= python3
+STACK  ?= dev
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed-$(firstword $(shell sha256sum requirements.lock 2>/dev/null))
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status load wake test lint unit engine local bench tools venv docs lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: venv tools ## Bring the dev environment up on this machine (STACK=dev): tools, cluster, pulumi up
+	@$(RUN) -m local.environment up --stack $(STACK)
+
+down: venv ## Destroy the environment and stop the cluster; nothing is left running
+	@$(RUN) -m local.environment down --stack $(STACK)
+
+status: venv ## Show the cluster's processes, the models and their replicas
+	@$(RUN) -m local.environment status --stack $(STACK)
+
+load: venv ## Send load and watch it scale, e.g. make load ARGS="--trace FILE --speed-up 5"
+	@$(RUN) -m load --stack $(STACK) $(ARGS)
+
+wake: venv ## Wake a model from zero again and again, e.g. make wake ARGS="--times 20"
+	@$(RUN) -m load wake --stack $(STACK) $(ARGS)
+
+test: lint unit engine local ## Everything that CI checks: linters, types, all tests
+
+lint: venv ## Linter and type checker
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+unit: venv ## Tests without engine or cluster
+	@$(VENV)/bin/pytest -m unit tests/unit
+
+engine: venv tools ## Tests with the real Pulumi engine
+	@$(VENV)/bin/pytest -m engine tests/engine
+
+local: venv tools ## Tests on an embedded cluster of their own, end to end
+	@$(VENV)/bin/pytest -m local tests/local
+
+bench: venv tools ## Measure start, deploy and preview against a flat program; stores the figures in bench/
+	@$(RUN) -m bench $(ARGS)
+
+tools: ## Build the command-line tools (once per user)
+	@$(PYTHON) toolchain/build.py
+
+venv: $(STAMP) ## Install the Python packages (exact versions, hashes checked)
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
+	@echo "installing the Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+docs: venv ## Write the generated parts of docs/ anew
+	@$(RUN) -m stacks schema --markdown > docs/config.md
+
+lock: venv ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean: ## Remove what was built in this folder (the shared cache stays)
+	@rm -rf build $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The embedded cluster: a real Kubernetes control plane without containers."""

@@ -1,0 +1,109 @@
+"""The Pulumi engine, as the local environment uses it: own home, own file backend, built tools first.
+
+Nothing of the user's Pulumi (login, plugins, settings) is read or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.layout import REPOSITORY, TOOLS, ClusterFiles, cache_root, tool
+
+KUBERNETES_PLUGIN_VERSION = "4.25.0"
+
+
+class PulumiError(Exception):
+    """A pulumi command failed; carries its output."""
+
+
+@dataclass(frozen=True)
+class Pulumi:
+    """The engine for one stack.
+
+    Attributes:
+        stack: name of the stack.
+        backend: folder of the file backend.
+        kubeconfig: of the cluster that the stack deploys to.
+        program: folder with Pulumi.yaml.
+    """
+
+    stack: str
+    backend: Path
+    kubeconfig: Path
+    program: Path = REPOSITORY
+
+    @classmethod
+    def of_cluster(cls, files: ClusterFiles) -> Pulumi:
+        """The stack that runs on an embedded cluster and is named like it."""
+        return cls(files.root.name, files.root / "pulumi", files.kubeconfig)
+
+    @property
+    def home(self) -> Path:
+        """Plugins, shared by all stacks."""
+        return cache_root() / "pulumi"
+
+    def environment(self) -> dict[str, str]:
+        """Environment of every pulumi command."""
+        return {
+            **without_pulumi(os.environ),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(TOOLS / "bin"), os.environ["PATH"]]),
+            "PULUMI_HOME": str(self.home),
+            "PULUMI_BACKEND_URL": self.backend.as_uri(),
+            # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "INFERENCE_PLATFORM_KUBECONFIG": str(self.kubeconfig),
+        }
+
+    def run(self, *arguments: str, capture: bool = True, check: bool = True) -> str:
+        """Run one command; its standard output if captured.
+
+        Raises:
+            PulumiError: it failed and ``check`` is set.
+        """
+        result = subprocess.run(
+            [tool("pulumi"), *arguments, "--non-interactive", "-C", str(self.program)],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+        if check and result.returncode:
+            raise PulumiError(f"pulumi {arguments[0]} failed\n{result.stdout or ''}{result.stderr or ''}".rstrip())
+        return result.stdout or ""
+
+    def prepare(self) -> None:
+        """Install the provider once and make the stack if it is not there."""
+        self.backend.mkdir(parents=True, exist_ok=True)
+        plugin = self.home / "plugins" / f"resource-kubernetes-v{KUBERNETES_PLUGIN_VERSION}"
+        if not plugin.exists():
+            # A plugin that is merely on PATH draws a warning on every run.
+            source = str(TOOLS / "plugins" / "pulumi-resource-kubernetes")
+            self.run("plugin", "install", "resource", "kubernetes", KUBERNETES_PLUGIN_VERSION, "--file", source)
+        if not self.exists():
+            self.run("stack", "init", self.stack, "--secrets-provider", "passphrase", "--no-select")
+
+    def exists(self) -> bool:
+        """Whether the backend knows the stack."""
+        return any(self.backend.glob(f".pulumi/stacks/*/{self.stack}.json*"))
+
+    def forget(self) -> None:
+        """Drop the stack's state: the cluster that it described is gone."""
+        if self.exists():
+            self.run("stack", "rm", self.stack, "--yes", "--force", "--preserve-config")
+
+
+def without_pulumi(environment: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment without settings meant for another engine or cluster."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PULUMI_") and name not in {"KUBECONFIG", "VIRTUAL_ENV"}
+    }
