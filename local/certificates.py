@@ -145,9 +145,7 @@ def issue(authority: Authority, stem: Path, identity: Identity, *, server: bool 
     write(stem.with_name(stem.name + ".crt"), certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     """What all certificates share."""
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -166,9 +164,7 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -
     """Write a private key as PEM."""
     write(
         path,
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
 
 

@@ -65,9 +65,7 @@ def down(name: Name = "dev") -> None:
 
 
 @app.command()
-def status(
-    name: Name = "dev", as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
-) -> None:
+def status(name: Name = "dev", as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Show the processes of the cluster; status 1 if it is not ready."""
     files = ClusterFiles.named(name)
     report = cluster.status(files) | {"guard_pid": cluster.guard_pid(files)}

@@ -96,9 +96,7 @@ def check_requirements() -> None:
         raise ClusterError(str(error)) from None
 
 
-def up(
-    files: ClusterFiles, gateway_port: int, progress: Callable[[dict[str, Any]], None] = lambda _: None
-) -> float:
+def up(files: ClusterFiles, gateway_port: int, progress: Callable[[dict[str, Any]], None] = lambda _: None) -> float:
     """Start the cluster, or repair it, and wait until all of it is ready.
 
     Args:
@@ -155,7 +153,9 @@ def await_ready(
         if failure:
             raise ClusterError(failure)
         time.sleep(POLL_SECONDS)
-    waiting = [f"{name} ({state['phase']})" for name, state in shown.get("processes", {}).items() if state["phase"] != "ready"]
+    waiting = [
+        f"{name} ({state['phase']})" for name, state in shown.get("processes", {}).items() if state["phase"] != "ready"
+    ]
     raise ClusterError(
         f"not ready after {READY_DEADLINE_SECONDS:.0f} s: {', '.join(waiting) or 'no process started'}. "
         f"{shown.get('error', '')} Logs: {files.logs}"

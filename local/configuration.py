@@ -42,9 +42,7 @@ def write_all(files: ClusterFiles, api_port: int) -> None:
         write_kubeconfig(files, name, f"https://{NODE_ADDRESS}:{API_PORT}", files.kubeconfig_of(name))
     write_kubeconfig(files, "admin", f"https://127.0.0.1:{api_port}", files.kubeconfig)
     write_keda_certificates(files)
-    corefile = COREFILE.format(
-        dns=DNS_ADDRESS, node=NODE_ADDRESS, kubeconfig=files.kubeconfig_of("coredns")
-    )
+    corefile = COREFILE.format(dns=DNS_ADDRESS, node=NODE_ADDRESS, kubeconfig=files.kubeconfig_of("coredns"))
     write(files.configuration / "Corefile", corefile.encode())
     write_yaml(files.configuration / "prometheus.yaml", [prometheus_configuration(files)])
     write_yaml(files.configuration / "kwok-stages.yaml", kwok_stages())
@@ -60,9 +58,7 @@ def write_kubeconfig(files: ClusterFiles, identity: str, server: str, path: Path
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "local",
-        "clusters": [
-            {"name": "local", "cluster": {"server": server, "certificate-authority-data": encoded("ca.crt")}}
-        ],
+        "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority-data": encoded("ca.crt")}}],
         "contexts": [{"name": "local", "context": {"cluster": "local", "user": identity}}],
         "users": [
             {
@@ -120,9 +116,7 @@ def prometheus_configuration(files: ClusterFiles) -> dict[str, Any]:
         "scrape_configs": [
             {
                 "job_name": "pods",
-                "kubernetes_sd_configs": [
-                    {"role": "pod", "kubeconfig_file": str(files.kubeconfig_of("prometheus"))}
-                ],
+                "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(files.kubeconfig_of("prometheus"))}],
                 "relabel_configs": relabel,
                 # One histogram per attempt number: hundreds of series that nobody reads.
                 "metric_relabel_configs": [
@@ -181,7 +175,7 @@ def use_capacity_annotation(stage: dict[str, Any]) -> None:
     if template.count(boundless) != 2:  # noqa: PLR2004 - allocatable and capacity
         raise ValueError("KWOK's node-initialize stage has changed: adapt use_capacity_annotation")
     pool = (
-        "{{ range $key, $value := fromJson (default `{\"pods\":\"110\"}` "
+        '{{ range $key, $value := fromJson (default `{"pods":"110"}` '
         "(index .metadata.annotations `inference.platform/capacity`)) }}"
     )
     stage["spec"]["next"]["statusTemplate"] = template.replace(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import os
 import socket
@@ -90,7 +91,7 @@ async def serve(kubeconfig: Path) -> None:
     targets = Targets()
     for name, listener in inherited_listeners().items():
         listener.setblocking(False)
-        await loop.create_server(lambda name=name: Arrived(targets, name), sock=listener, backlog=1024)
+        await loop.create_server(functools.partial(Arrived, targets, name), sock=listener, backlog=1024)
     await targets.follow_gateway(ApiAccess.from_kubeconfig(kubeconfig))
 
 

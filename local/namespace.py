@@ -79,7 +79,7 @@ def unshare() -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:
-    """mount(2)."""
+    """Attach a file system; the system call of this name."""
     check(
         libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None),
         f"mount {kind or source} on {target}",
@@ -118,8 +118,8 @@ def run(command: Sequence[str], resolv_conf: Path) -> int:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             prepare_mounts(resolv_conf)
             prepare_network()
-            os.execvp(command[0], list(command))
-        except BaseException as error:  # noqa: BLE001 - a forked child must never return into its parent's code
+            os.execvp(command[0], list(command))  # noqa: S606 - becomes process 1
+        except BaseException as error:
             print(f"namespace: {error}", file=sys.stderr, flush=True)
             os._exit(1)
     for number in (signal.SIGTERM, signal.SIGINT):

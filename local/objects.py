@@ -73,7 +73,7 @@ def load(files: ClusterFiles) -> list[dict[str, Any]]:
     ]
     texts = own + [path.read_text() for path in upstream]
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [document for text in texts for document in yaml.load_all(text, Loader=loader) if document]  # noqa: S506
+    return [document for text in texts for document in yaml.load_all(text, Loader=loader) if document]
 
 
 class ObjectsError(Exception):

@@ -30,12 +30,14 @@ class Pulumi:
         backend: folder of the file backend.
         kubeconfig: of the cluster that the stack deploys to.
         program: folder with Pulumi.yaml.
+        config_file: the stack's configuration; None for Pulumi.<stack>.yaml of the program.
     """
 
     stack: str
     backend: Path
     kubeconfig: Path
     program: Path = REPOSITORY
+    config_file: Path | None = None
 
     @classmethod
     def of_cluster(cls, files: ClusterFiles) -> Pulumi:
@@ -66,8 +68,9 @@ class Pulumi:
         Raises:
             PulumiError: it failed and ``check`` is set.
         """
+        config = ["--config-file", str(self.config_file)] if self.config_file else []
         result = subprocess.run(
-            [tool("pulumi"), *arguments, "--non-interactive", "-C", str(self.program)],
+            [tool("pulumi"), *arguments, *config, "--non-interactive", "-C", str(self.program)],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if capture else None,

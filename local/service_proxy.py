@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 from collections.abc import Iterable
@@ -125,10 +126,12 @@ class Proxy:
         for port in wanted - set(self.listeners):
             try:
                 self.listeners[port] = await asyncio.get_running_loop().create_server(
-                    lambda port=port: Accepted(self, port), port.address, port.port, backlog=1024
+                    functools.partial(Accepted, self, port), port.address, port.port, backlog=1024
                 )
             except OSError as error:
-                log.warning("%s/%s: cannot listen on %s:%s: %s", port.namespace, port.service, port.address, port.port, error)
+                log.warning(
+                    "%s/%s: cannot listen on %s:%s: %s", port.namespace, port.service, port.address, port.port, error
+                )
 
     async def forward(self, client: Pipe, port: ServicePort) -> None:
         """Connect a client to a ready endpoint, waiting for one if need be."""

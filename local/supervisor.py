@@ -144,7 +144,8 @@ class Supervisor:
 
     async def watch_readiness(self, process: Process, session: aiohttp.ClientSession) -> None:
         """Note when the process is ready."""
-        while process.ready and not await is_ready(process.ready, session):
+        # Another process gets ready: nobody here could set an event for it.
+        while process.ready and not await is_ready(process.ready, session):  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
         state = self.states[process.name]
         state.phase = "ready"
@@ -196,9 +197,7 @@ async def supervise(files: ClusterFiles) -> None:
     """Run the cluster until this process is killed, and all others with it."""
     supervisor = Supervisor(files, [make(files) for make in SPECIFICATIONS])
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(
-        signal.SIGCHLD, lambda: reap_orphans({state.pid for state in supervisor.states.values()})
-    )
+    loop.add_signal_handler(signal.SIGCHLD, lambda: reap_orphans({state.pid for state in supervisor.states.values()}))
     await supervisor.run()
 
 

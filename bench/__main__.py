@@ -1,0 +1,167 @@
+"""`python -m bench`: cluster start, first `pulumi up` and no-change preview against a flat program.
+
+Both programs deploy the same resources to the same embedded cluster, one after the
+other in alternating order; a ratio is ours over flat. Figures are medians. The result
+is printed as a table and stored in bench/results/ with the machine's facts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from bench import flat_program, machine
+from local import cluster
+from local.layout import REPOSITORY, ClusterFiles
+from local.pulumi_cli import Pulumi
+
+STACK = "bench"
+GOAL = 1.10
+console = Console(stderr=True, highlight=False)
+
+
+def configuration(models: int) -> dict[str, Any]:
+    """An environment with ``models`` model deployments on one pool, all at zero."""
+    return {
+        "cloud": "local",
+        "node_pools": [{"name": "l4", "instance_type": "g6.12xlarge", "min_nodes": 1, "max_nodes": 1}],
+        "model_deployments": [
+            {
+                "name": f"model-{index}",
+                "source": {"hugging_face": "meta-llama/Llama-3.1-8B-Instruct"},
+                "node_pool": "l4",
+                "engine": {"name": "vllm", "max_model_len": 8192},
+                "scaling": {"min_replicas": 0, "max_replicas": 1},
+            }
+            for index in range(models)
+        ],
+        "gateway": {"host_port": 18098},
+    }
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def measure_cluster_start(files: ClusterFiles, rounds: int) -> list[float]:
+    """Seconds from nothing to everything ready, with an empty store each time."""
+    seconds = []
+    for index in range(rounds):
+        cluster.down(files)
+        seconds.append(timed(lambda: cluster.up(files, gateway_port=0)))
+        console.print(f"cluster start {index + 1}/{rounds}: {seconds[-1]:.1f} s")
+    return seconds
+
+
+def programs(files: ClusterFiles, models: int, folder: Path) -> dict[str, Pulumi]:
+    """Our program and the flat one for the same environment; the flat one is written from ours."""
+    config_file = folder / f"Pulumi.{STACK}.yaml"
+    config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": configuration(models)}}))
+    ours = Pulumi(STACK, files.root / "pulumi", files.kubeconfig, config_file=config_file)
+    ours.prepare()
+    ours.run("up", "--yes", "--skip-preview", "--stack", STACK)
+    export = ours.run("stack", "export", "--stack", STACK)
+    count = flat_program.write(flat_program.read_export(export), folder)
+    console.print(f"{models} model deployments: {count} resources")
+    ours.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
+    flat = replace(ours, backend=files.root / "pulumi-flat", program=folder)
+    flat.prepare()
+    return {"ours": ours, "flat": flat}
+
+
+def measure_programs(pair: dict[str, Pulumi], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """First up and no-change preview of both programs, in alternating order."""
+    figures: dict[str, dict[str, list[float]]] = {name: {"first_up": [], "preview": []} for name in pair}
+    for index in range(rounds):
+        order = list(pair) if index % 2 == 0 else list(reversed(pair))
+        for name in order:
+            program, seconds = pair[name], figures[name]
+            seconds["first_up"].append(
+                timed(lambda program=program: program.run("up", "--yes", "--skip-preview", "--stack", STACK))  # type: ignore[misc]
+            )
+            for _ in range(3):
+                seconds["preview"].append(
+                    timed(lambda program=program: program.run("preview", "--expect-no-changes", "--stack", STACK))  # type: ignore[misc]
+                )
+            program.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
+            console.print(
+                f"  {name}: first up {seconds['first_up'][-1]:.1f} s, preview {statistics.median(seconds['preview']):.2f} s"
+            )
+    return figures
+
+
+def summary(figures: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Medians and their ratio."""
+    result: dict[str, Any] = {}
+    for what in ("first_up", "preview"):
+        ours, flat = (statistics.median(figures[name][what]) for name in ("ours", "flat"))
+        result[what] = {"ours_s": round(ours, 2), "flat_s": round(flat, 2), "ratio": round(ours / flat, 3)}
+    return result
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """What a person reads."""
+    table = Table("figure", "ours", "flat program", "ratio", title="medians, seconds")
+    table.add_row("cluster start", f"{result['cluster_start_s']['median']:.1f}", "-", "-")
+    for models, figures in result["models"].items():
+        for what, row in figures.items():
+            color = "green" if row["ratio"] <= GOAL else "red"
+            table.add_row(
+                f"{what.replace('_', ' ')}, {models} models",
+                f"{row['ours_s']:.2f}",
+                f"{row['flat_s']:.2f}",
+                f"[{color}]{row['ratio']:.2f}[/{color}]",
+            )
+    Console().print(table)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--models", default="1,10,50", help="numbers of model deployments (default: 1,10,50)")
+    parser.add_argument("--rounds", type=int, default=2, help="deployments of each program (default: 2)")
+    parser.add_argument("--starts", type=int, default=3, help="cluster starts (default: 3)")
+    options = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="ip-"))
+    files = ClusterFiles(root / STACK)
+    result: dict[str, Any] = {"machine": machine.facts(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        starts = measure_cluster_start(files, options.starts)
+        result["cluster_start_s"] = {"median": round(statistics.median(starts), 2), "all": starts}
+        result["models"] = {}
+        for models in (int(number) for number in options.models.split(",")):
+            folder = root / f"flat-{models}"
+            folder.mkdir()
+            figures = measure_programs(programs(files, models, folder), options.rounds)
+            result["models"][models] = summary(figures)
+    finally:
+        cluster.down(files)
+        shutil.rmtree(root)
+    stored = REPOSITORY / "bench" / "results" / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_text(json.dumps(result, indent=2) + "\n")
+    print_table(result)
+    print(f"stored in {stored.relative_to(REPOSITORY)}")
+    ratios = [row["ratio"] for figures in result["models"].values() for row in figures.values()]
+    return 0 if all(ratio <= GOAL for ratio in ratios) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Pulumi components: typed arguments in, typed outputs out. Nothing here imports from `stacks`."""

@@ -1,0 +1,1 @@
+"""Scaling by KEDA: typed ScaledObjects and InterceptorRoutes."""

@@ -1,0 +1,149 @@
+"""What scales one model deployment: a route that counts its requests, and a ScaledObject that acts on the count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from components.autoscaling.args import ScalingArgs
+from components.autoscaling.objects import (
+    HTTP_ADD_ON_API,
+    KEDA_API,
+    Behavior,
+    InterceptorRouteSpec,
+    ScaledObjectSpec,
+    ScalingRules,
+    external_push,
+    prometheus,
+)
+from components.base import Component
+from components.cluster import ClusterHandle
+from components.labels import MODEL_HEADER, EnvironmentLabels, Workload
+
+READY_TIMEOUT: Final = "2m"
+"""KEDA answers within a second; a ScaledObject that it does not accept fails the update with KEDA's message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelScalingArgs:
+    """What is scaled, by what.
+
+    Attributes:
+        model: name of the model deployment.
+        scaling: bounds and thresholds.
+        labels: of the environment.
+        cluster: where KEDA and Prometheus are.
+        gateway_host: Host header that the gateway gives to requests.
+        deployment: name of the engine Deployment.
+        service: Service that gets the requests.
+        port: its port.
+        response_header_seconds: longest wait for its answer.
+    """
+
+    model: str
+    scaling: ScalingArgs
+    labels: EnvironmentLabels
+    cluster: ClusterHandle
+    gateway_host: str
+    deployment: str
+    service: str
+    port: int
+    response_header_seconds: int
+
+
+def waiting_requests_query(namespace: str, model: str) -> str:
+    """Waiting requests of one model over all its engines, as one series that is there at zero engines too.
+
+    Without `sum` KEDA fails at the second engine ("returned multiple elements"); without the model's name any model's
+    queue scales all; without the namespace another environment's does.
+    """
+    return f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{model}"}}) or vector(0)'
+
+
+def behavior(stabilization_seconds: int) -> Behavior:
+    """Up at once, at most 4 pods or double per 15 s; down after the window, without a limit of its own: Kubernetes'
+    defaults, written out."""
+    return Behavior(
+        scale_up=ScalingRules(stabilization_seconds=0, pods=4, percent=100, period_seconds=15),
+        scale_down=ScalingRules(
+            stabilization_seconds=stabilization_seconds, percent=100, period_seconds=15
+        ),
+    )
+
+
+def interceptor_route(args: ModelScalingArgs) -> InterceptorRouteSpec:
+    """The route to the model's router."""
+    return InterceptorRouteSpec(
+        host=args.gateway_host,
+        headers={MODEL_HEADER: args.model},
+        service=args.service,
+        port=args.port,
+        concurrency=args.scaling.concurrency,
+        response_header_seconds=args.response_header_seconds,
+    )
+
+
+def scaled_object(args: ModelScalingArgs) -> ScaledObjectSpec:
+    """Two triggers: demand at the front, which also wakes, and the engines' own queue."""
+    scaling = args.scaling
+    return ScaledObjectSpec(
+        deployment=args.deployment,
+        min_replicas=scaling.min_replicas,
+        max_replicas=scaling.max_replicas,
+        polling_interval_seconds=scaling.polling_interval_seconds,
+        cooldown_seconds=scaling.cooldown_seconds,
+        behavior=behavior(scaling.scale_down_stabilization_seconds),
+        triggers=(
+            external_push("requests-in-flight", args.cluster.external_scaler.address, args.model),
+            prometheus(
+                "queue-depth",
+                args.cluster.prometheus_address,
+                waiting_requests_query(args.labels.namespace, args.model),
+                scaling.queue_depth,
+            ),
+        ),
+    )
+
+
+def create_model_scaling(
+    parent: Component, name: str, args: ModelScalingArgs, deployment: pulumi.Resource
+) -> CustomResource:
+    """Make the route and the ScaledObject.
+
+    Args:
+        parent: the component that serves the model.
+        name: its logical name.
+        args: what is wanted.
+        deployment: the engine Deployment. The ScaledObject goes before it and before KEDA: its finalizer needs both.
+
+    Returns:
+        The ScaledObject.
+    """
+    labels = args.labels.of(Workload.ENGINE, args.model)
+    after = args.cluster.autoscaling
+    route = CustomResource(
+        f"{name}-route",
+        api_version=HTTP_ADD_ON_API,
+        kind="InterceptorRoute",
+        metadata=ObjectMetaArgs(name=args.model, namespace=args.labels.namespace, labels=labels),
+        spec=interceptor_route(args).render(),
+        opts=parent.child(*after),
+    )
+    return CustomResource(
+        f"{name}-scaling",
+        api_version=KEDA_API,
+        kind="ScaledObject",
+        metadata=ObjectMetaArgs(
+            name=args.model,
+            namespace=args.labels.namespace,
+            labels=labels,
+            annotations={"pulumi.com/waitFor": "condition=Ready"},
+        ),
+        spec=scaled_object(args).render(),
+        # The scaler reads the route when KEDA asks it for the metric: the route comes first.
+        opts=parent.child(*after, deployment, route, timeout=READY_TIMEOUT),
+    )

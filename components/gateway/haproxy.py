@@ -1,0 +1,204 @@
+"""The gateway's configuration as a pure function: which model a request is for, and what happens to it.
+
+OpenAI clients name the model in the JSON body, the interceptor routes by header: the gateway reads the one and sets
+the other. It answers itself what needs no engine: the list of models, unknown models, requests that name none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from components.labels import MODEL_HEADER
+
+BUFFER_BYTES: Final = 512 * 1024
+"""How much of a request HAProxy keeps to read the model from, headers included: a prompt of about 100,000 tokens."""
+
+LARGEST_READABLE_BODY_BYTES: Final = BUFFER_BYTES - 16 * 1024
+"""What is left of the buffer for a body; HAProxy keeps some for headers and rewrites."""
+
+MOST_CONNECTIONS: Final = 4096
+
+CONNECT_RETRIES: Final = 10
+"""HAProxy waits a second between attempts to connect: the interceptor may restart without a request being lost."""
+
+OWNER: Final = "inference-platform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaproxyConfig:
+    """What the configuration depends on.
+
+    Attributes:
+        models: names of the model deployments; DNS labels.
+        host: Host header for the interceptor, the same in the environment's InterceptorRoutes.
+        interceptor_host: DNS name of the interceptor.
+        interceptor_port: its port.
+        patience_seconds: longest silence between the two ends: until the first byte of the slowest answer.
+        drain_seconds: what requests get when the gateway itself is replaced.
+        port: for clients.
+        metrics_port: for Prometheus.
+    """
+
+    models: tuple[str, ...]
+    host: str
+    interceptor_host: str
+    interceptor_port: int
+    patience_seconds: int
+    drain_seconds: int
+    port: int = 8080
+    metrics_port: int = 8404
+
+
+def render(config: HaproxyConfig) -> str:
+    """The text of haproxy.cfg, for HAProxy 2.8. It reads its address from the variable POD_IP."""
+    return "\n\n".join([_global(config), _defaults(config), _RESOLVERS, _frontend(config), _backend(config), _metrics(config)]) + "\n"
+
+
+def _quoted(body: dict[str, Any]) -> str:
+    """JSON as one argument; HAProxy takes everything between single quotes literally."""
+    text = json.dumps(body, separators=(",", ":"))
+    if "'" in text or "\n" in text:
+        raise ValueError(f"cannot be written between single quotes: {text}")
+    return f"'{text}'"
+
+
+def _error(message: str, code: str | None, *, kind: str = "invalid_request_error", param: str | None = None) -> str:
+    """An error as the OpenAI API words it."""
+    return _quoted({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def _model(name: str) -> dict[str, Any]:
+    # `created` is required by OpenAI's clients and known to nobody.
+    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
+
+
+def _global(config: HaproxyConfig) -> str:
+    return f"""global
+    log stdout format raw local0
+    maxconn {MOST_CONNECTIONS}
+    # Where the limit of open files is lower, serve fewer connections instead of none.
+    no strict-limits
+    tune.bufsize {BUFFER_BYTES}
+    hard-stop-after {config.drain_seconds}s"""
+
+
+def _defaults(config: HaproxyConfig) -> str:
+    failures = {
+        400: ("The request is not valid HTTP.", "bad_request"),
+        408: ("The request took too long to arrive.", "request_timeout"),
+        500: ("The gateway failed.", "internal_error"),
+        502: ("The answer broke off before it began.", "bad_gateway"),
+        503: ("The platform cannot be reached just now.", "service_unavailable"),
+        504: ("The model did not answer in time.", "gateway_timeout"),
+    }
+    errors = "\n".join(
+        f"    http-error status {status} content-type application/json string "
+        + _error(message, code, kind="invalid_request_error" if status < 500 else "server_error")  # noqa: PLR2004
+        for status, (message, code) in failures.items()
+    )
+    return f"""defaults
+    mode http
+    log global
+    option httplog
+    # What went well is in the metrics.
+    option dontlog-normal
+    option http-keep-alive
+    timeout connect 5s
+    timeout http-request 30s
+    timeout http-keep-alive 60s
+    # A request may wait for its model to start, and then for the end of a long answer.
+    timeout client {config.patience_seconds}s
+    timeout server {config.patience_seconds}s
+    retries {CONNECT_RETRIES}
+{errors}"""
+
+
+_RESOLVERS: Final = """resolvers cluster
+    parse-resolv-conf
+    accepted_payload_size 8192
+    resolve_retries 3
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 10s
+    # A Service keeps its address: go on with the last one while DNS is away.
+    hold timeout 1h
+    hold refused 1h
+    hold other 1h
+    hold obsolete 1h
+    hold nx 30s"""
+
+
+def _frontend(config: HaproxyConfig) -> str:
+    listing = _quoted({"object": "list", "data": [_model(name) for name in config.models]})
+    known = "\n".join(f"    acl known_model var(txn.model) -m str {name}" for name in config.models)
+    single = "\n".join(
+        f"    http-request return status 200 content-type application/json string {_quoted(_model(name))} "
+        f"if METH_GET {{ path /v1/models/{name} }}"
+        for name in config.models
+    )
+    json_error = "content-type application/json string"
+    hint = f"or, if the body is not JSON or larger than {LARGEST_READABLE_BODY_BYTES} bytes, set the header {MODEL_HEADER}"
+    too_large = _error(
+        f"The gateway reads the model from at most {LARGEST_READABLE_BODY_BYTES} bytes of body. "
+        f"Set the header {MODEL_HEADER} to the model to send more.",
+        "body_too_large",
+        param="model",
+    )
+    no_model = _error(f"Name the model: put it in the field model of a JSON body, {hint}.", "model_missing", param="model")
+    no_path = _error("There is nothing here; the API is below /v1/.", "not_found")
+    return f"""frontend models
+    bind "${{POD_IP}}:{config.port}"
+    monitor-uri /healthz
+
+    acl model_in_header req.hdr({MODEL_HEADER}) -m found
+    acl model_found var(txn.model) -m found
+    acl body_too_large req.body_size gt {LARGEST_READABLE_BODY_BYTES}
+{known}
+
+    http-request return status 404 {json_error} {no_path} unless {{ path_beg /v1/ }}
+    http-request return status 200 {json_error} {listing} if METH_GET {{ path /v1/models }}
+{single}
+
+    http-request set-var(txn.model) req.hdr({MODEL_HEADER}) if model_in_header
+    http-request return status 413 {json_error} {too_large} if !model_in_header body_too_large
+    http-request wait-for-body time 30s if !model_in_header METH_POST
+    http-request set-var(txn.model) req.body,json_query('$.model') if !model_in_header METH_POST
+    http-request return status 400 {json_error} {no_model} if !model_found
+    http-request return status 404 content-type application/json lf-string {_unknown_model(config)} if {_not_known(config)}
+
+    http-request set-header {MODEL_HEADER} %[var(txn.model)]
+    http-request set-header host {config.host}
+    default_backend interceptor"""
+
+
+def _not_known(config: HaproxyConfig) -> str:
+    # An acl without a pattern is an error: without models nothing is known.
+    return "!known_model" if config.models else "TRUE"
+
+
+def _unknown_model(config: HaproxyConfig) -> str:
+    """A log format: the model's name as the client wrote it, cut short and escaped, goes into the text."""
+    served = ", ".join(config.models) or "none"
+    placeholder = "MODEL"
+    text = _error(
+        f"The model `{placeholder}` does not exist. Models: {served}.", "model_not_found", param="model"
+    )
+    return text.replace("%", "%%").replace(placeholder, "%[var(txn.model),bytes(0,200),json(utf8s)]", 1)
+
+
+def _backend(config: HaproxyConfig) -> str:
+    return f"""backend interceptor
+    # Only what has had no answer is sent again: no connection, or one that closed without a byte; 502 is how the
+    # interceptor reports the same of the router. Inference may be repeated: it changes nothing.
+    retry-on conn-failure empty-response 502
+    # The name need not resolve yet: the gateway may start before the interceptor.
+    server interceptor {config.interceptor_host}:{config.interceptor_port} resolvers cluster resolve-prefer ipv4 init-addr libc,none"""
+
+
+def _metrics(config: HaproxyConfig) -> str:
+    return f"""frontend metrics
+    bind "${{POD_IP}}:{config.metrics_port}"
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request return status 404"""

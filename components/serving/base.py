@@ -1,0 +1,120 @@
+"""What a model deployment is, whatever serving stack turns it into workloads, and the interface of the stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pulumi
+
+from components.autoscaling.args import ScalingArgs
+from components.cluster import ClusterHandle
+from components.labels import EnvironmentLabels
+from components.scheduling import Placement
+from components.serving.timing import RequestTiming
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """A key of a Secret in the environment's namespace: a reference, never a value."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineArgs:
+    """The server in the pod.
+
+    Attributes:
+        model: Hugging Face id.
+        max_model_len: longest prompt plus answer, tokens; None: the engine's own choice.
+        max_num_seqs: most requests in one batch; None: the engine's own choice.
+        gpu_memory_utilization: share of the GPU's memory.
+        tensor_parallel: GPUs per replica.
+        extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
+        hugging_face_token: where the token lies that gated models need; None: no token.
+    """
+
+    model: str
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    gpu_memory_utilization: float = 0.85
+    tensor_parallel: int = 1
+    extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    hugging_face_token: SecretKey | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationArgs:
+    """What a simulated engine is told; only on a cluster that simulates.
+
+    Attributes:
+        startup_seconds: how long it takes to start.
+        speedup: how many times faster than the real GPU it computes.
+        gpu: the GPU that it pretends to have, by its key in the catalogue.
+    """
+
+    startup_seconds: float
+    speedup: float
+    gpu: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDeploymentArgs:
+    """One served model.
+
+    Attributes:
+        name: DNS label; clients send it as ``model``.
+        engine: the server.
+        placement: where its pods go and what they take.
+        router_policy: how the router picks a replica.
+        scaling: how many replicas, and when.
+        simulation: None on a cluster with GPUs.
+    """
+
+    name: str
+    engine: EngineArgs
+    placement: Placement
+    router_policy: str
+    scaling: ScalingArgs
+    simulation: SimulationArgs | None = None
+
+    @property
+    def timing(self) -> RequestTiming:
+        """The times that follow from its scaling."""
+        return RequestTiming(self.scaling.startup_budget_seconds, self.scaling.drain_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingContext:
+    """Where a serving stack works.
+
+    Attributes:
+        cluster: the cluster.
+        labels: of the environment.
+        gateway_host: Host header that the gateway gives to requests.
+        after: what every object is created after and destroyed before: the namespace.
+    """
+
+    cluster: ClusterHandle
+    labels: EnvironmentLabels
+    gateway_host: str
+    after: tuple[pulumi.Resource, ...] = ()
+
+
+class ServingStack(Protocol):
+    """Turns model deployments into workloads."""
+
+    def __init__(self, context: ServingContext) -> None:
+        """Get to work in an environment."""
+        ...
+
+    def deploy(self, args: ModelDeploymentArgs) -> pulumi.Resource:
+        """Serve a model, reachable through the interceptor by its name in the model header.
+
+        Returns:
+            The component.
+        """
+        ...

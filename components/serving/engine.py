@@ -1,0 +1,266 @@
+"""The engines of a model deployment: pods that run vLLM, as many as the autoscaler wants.
+
+What it guards against:
+
+- `spec.replicas` belongs to the autoscaler: written once, at `min_replicas`, so that a model that starts at zero does
+  not load once for nothing, and ignored from then on. Pulumi leaves a field that another manager has written out of
+  its server-side apply.
+- A rollout must not need a spare GPU: one pod goes before its successor comes.
+- A pod that is deleted serves on until everybody has heard of it, and then drains.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+from pulumi_kubernetes.apps.v1 import (
+    Deployment,
+    DeploymentSpecArgs,
+    DeploymentStrategyArgs,
+    RollingUpdateDeploymentArgs,
+)
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgs,
+    ContainerPortArgs,
+    EmptyDirVolumeSourceArgs,
+    EnvVarArgs,
+    EnvVarSourceArgs,
+    ExecActionArgs,
+    PodSpecArgs,
+    PodTemplateSpecArgs,
+    ProbeArgs,
+    SecretKeySelectorArgs,
+    Service,
+    ServicePortArgs,
+    ServiceSpecArgs,
+    VolumeArgs,
+    VolumeMountArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+
+from components.base import Component
+from components.labels import Workload
+from components.scheduling import spread_over_nodes
+from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.pods import (
+    POD_IP,
+    SKIP_AWAIT,
+    confined,
+    http_probe,
+    pod_ip,
+    scraped,
+    serve_on_after_deletion,
+    service_account,
+)
+from components.versions import VLLM_ENGINE
+
+PORT: Final = 8000
+WEIGHTS_MOUNT: Final = "/weights"
+SHARED_MEMORY_SIZE: Final = "20Gi"
+"""For NCCL between the ranks of a pod; the vLLM Production Stack chart's default (`shmSize`)."""
+
+SIMULATION_PREFIX: Final = "simulation.inference.platform/"
+
+STARTUP_PROBE_RUNS: Final = 3
+WAIT_UNTIL_HEALTHY: Final = (Path(__file__).parent / "wait_until_healthy.py").read_text(encoding="utf-8")
+
+PROGRESS_MARGIN_SECONDS: Final = 120
+"""On top of the start-up budget, until a rollout without progress is called failed."""
+
+
+def engine_name(model: str) -> str:
+    """Name of a model deployment's engine objects."""
+    return f"{model}-{Workload.ENGINE}"
+
+
+def engine_arguments(args: EngineArgs, served_name: str, drain_seconds: int) -> list[str]:
+    """The arguments of `vllm serve`, which is the image's entry point."""
+    words = [
+        args.model,
+        f"--served-model-name={served_name}",
+        f"--host={POD_IP}",
+        f"--port={PORT}",
+        f"--gpu-memory-utilization={args.gpu_memory_utilization:g}",
+        f"--tensor-parallel-size={args.tensor_parallel}",
+        # On SIGTERM requests in flight go on for so long; the default is to cut them off.
+        f"--shutdown-timeout={drain_seconds}",
+    ]
+    if args.max_model_len is not None:
+        words.append(f"--max-model-len={args.max_model_len}")
+    if args.max_num_seqs is not None:
+        words.append(f"--max-num-seqs={args.max_num_seqs}")
+    return words + [_flag(name, value) for name, value in sorted(args.extra_args.items())]
+
+
+def _flag(name: str, value: str | int | float | bool) -> str:
+    dashed = name.replace("_", "-")
+    match value:
+        case True:
+            return f"--{dashed}"
+        case False:
+            return f"--no-{dashed}"
+        case _:
+            # Kubernetes expands $(NAME) in arguments; a user's text means itself.
+            return f"--{dashed}={value}".replace("$(", "$$(")
+
+
+def startup_probe(budget_seconds: int) -> ProbeArgs:
+    """A probe that waits: it ends within 50 ms of the engine's first 200, and the kubelet then asks the readiness probe
+    at once. A probe that asks and returns is a second late on average, since the kubelet asks at most once a second.
+
+    The budget is divided between a few runs: a run that fails for a reason of its own (the runtime is busy) costs its
+    share and not the pod.
+    """
+    run = math.ceil(budget_seconds / STARTUP_PROBE_RUNS)
+    return ProbeArgs(
+        exec_=ExecActionArgs(command=["python3", "-IS", "-c", WAIT_UNTIL_HEALTHY, str(PORT), str(run)]),
+        period_seconds=1,
+        timeout_seconds=run + 5,
+        failure_threshold=STARTUP_PROBE_RUNS,
+    )
+
+
+def simulation_annotations(simulation: SimulationArgs | None) -> dict[str, str]:
+    """What the node agent of the local cloud hands to a simulated engine; empty elsewhere."""
+    if simulation is None:
+        return {}
+    return {
+        f"{SIMULATION_PREFIX}startup-seconds": f"{simulation.startup_seconds:g}",
+        f"{SIMULATION_PREFIX}speedup": f"{simulation.speedup:g}",
+        f"{SIMULATION_PREFIX}gpu": simulation.gpu,
+    }
+
+
+def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
+    """The Deployment's spec."""
+    labels = context.labels
+    selector = labels.selector(Workload.ENGINE, args.name)
+    return DeploymentSpecArgs(
+        replicas=args.scaling.min_replicas,
+        selector=LabelSelectorArgs(match_labels=selector),
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate",
+            rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1),
+        ),
+        progress_deadline_seconds=args.timing.startup_budget_seconds + PROGRESS_MARGIN_SECONDS,
+        revision_history_limit=2,
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(
+                labels=labels.of(Workload.ENGINE, args.name),
+                annotations={**scraped(PORT), **simulation_annotations(args.simulation)},
+            ),
+            spec=PodSpecArgs(
+                service_account_name=engine_name(args.name),
+                automount_service_account_token=False,
+                # vLLM reads VLLM_* variables, and a Service whose name starts with vllm would set some.
+                enable_service_links=False,
+                node_selector=args.placement.node_selector,
+                tolerations=args.placement.tolerations(),
+                topology_spread_constraints=[spread_over_nodes(selector)],
+                termination_grace_period_seconds=args.timing.grace_period_seconds,
+                containers=[_container(args)],
+                volumes=_volumes(args.engine),
+            ),
+        ),
+    )
+
+
+def _container(args: ModelDeploymentArgs) -> ContainerArgs:
+    engine = args.engine
+    return ContainerArgs(
+        name="engine",
+        image=VLLM_ENGINE,
+        args=engine_arguments(engine, args.name, args.timing.drain_seconds),
+        env=_environment(engine),
+        ports=[ContainerPortArgs(name="http", container_port=PORT)],
+        resources=args.placement.resources.as_requirements(),
+        # The image runs as root and compiles kernels into root's home.
+        security_context=confined(),
+        startup_probe=startup_probe(args.timing.startup_budget_seconds),
+        readiness_probe=http_probe("/health", PORT, period=5),
+        liveness_probe=http_probe("/health", PORT, period=10),
+        lifecycle=serve_on_after_deletion(),
+        volume_mounts=[
+            VolumeMountArgs(name="weights", mount_path=WEIGHTS_MOUNT),
+            *([VolumeMountArgs(name="shm", mount_path="/dev/shm")] if engine.tensor_parallel > 1 else []),  # noqa: S108
+        ],
+    )
+
+
+def _environment(engine: EngineArgs) -> list[EnvVarArgs]:
+    variables = [
+        pod_ip(),
+        EnvVarArgs(name="HF_HOME", value=WEIGHTS_MOUNT),
+        EnvVarArgs(name="VLLM_NO_USAGE_STATS", value="1"),
+    ]
+    token = engine.hugging_face_token
+    if token is not None:
+        reference = SecretKeySelectorArgs(name=token.secret, key=token.key)
+        variables.append(
+            EnvVarArgs(name="HF_TOKEN", value_from=EnvVarSourceArgs(secret_key_ref=reference))
+        )
+    return variables
+
+
+def _volumes(engine: EngineArgs) -> list[VolumeArgs]:
+    # An emptyDir outlives the container: an engine that crashes does not download its weights again.
+    volumes = [VolumeArgs(name="weights", empty_dir=EmptyDirVolumeSourceArgs())]
+    if engine.tensor_parallel > 1:
+        memory = EmptyDirVolumeSourceArgs(medium="Memory", size_limit=SHARED_MEMORY_SIZE)
+        volumes.append(VolumeArgs(name="shm", empty_dir=memory))
+    return volumes
+
+
+def create_engine(
+    parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs
+) -> Deployment:
+    """Make the Deployment and what belongs to it.
+
+    Args:
+        parent: the model deployment's component.
+        name: its logical name.
+        context: where.
+        args: what is served.
+    """
+    labels = context.labels.of(Workload.ENGINE, args.name)
+    selector = context.labels.selector(Workload.ENGINE, args.name)
+
+    def metadata(annotations: dict[str, str] | None = None) -> ObjectMetaArgs:
+        return ObjectMetaArgs(
+            name=engine_name(args.name),
+            namespace=context.labels.namespace,
+            labels=labels,
+            annotations=annotations,
+        )
+
+    account = service_account(parent, f"{name}-engine", metadata())
+    deployment = Deployment(
+        f"{name}-engine",
+        metadata=metadata({**SKIP_AWAIT}),
+        spec=engine_deployment(context, args),
+        opts=parent.child(account, ignore_changes=["spec.replicas"]),
+    )
+    # Requests come from the router, pod by pod: this Service is for people and dashboards.
+    Service(
+        f"{name}-engine",
+        metadata=metadata({**SKIP_AWAIT}),
+        spec=ServiceSpecArgs(
+            selector=selector, ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]
+        ),
+        opts=parent.child(),
+    )
+    PodDisruptionBudget(
+        f"{name}-engine",
+        metadata=metadata(),
+        spec=PodDisruptionBudgetSpecArgs(
+            max_unavailable=1,
+            # A pod that is still loading must not hold up the draining of its node.
+            unhealthy_pod_eviction_policy="AlwaysAllow",
+            selector=LabelSelectorArgs(match_labels=selector),
+        ),
+        opts=parent.child(),
+    )
+    return deployment

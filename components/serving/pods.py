@@ -1,0 +1,100 @@
+"""What all our pods have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes.core.v1 import (
+    CapabilitiesArgs,
+    EnvVarArgs,
+    EnvVarSourceArgs,
+    HTTPGetActionArgs,
+    LifecycleArgs,
+    LifecycleHandlerArgs,
+    ObjectFieldSelectorArgs,
+    ProbeArgs,
+    SeccompProfileArgs,
+    SecurityContextArgs,
+    ServiceAccount,
+    SleepActionArgs,
+)
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from components.base import Component
+from components.serving.timing import PRE_STOP_SECONDS
+
+SKIP_AWAIT: Final[Mapping[str, str]] = {"pulumi.com/skipAwait": "true"}
+"""Pulumi does not wait for these: there is nothing to wait for at zero replicas, and the autoscaler owns the number."""
+
+POD_IP: Final = "$(POD_IP)"
+"""Pods bind their own address only: on the local cloud all pods share one network namespace."""
+
+NOBODY: Final = 65534
+
+
+def pod_ip() -> EnvVarArgs:
+    """The pod's address, as the variable POD_IP."""
+    return EnvVarArgs(
+        name="POD_IP",
+        value_from=EnvVarSourceArgs(field_ref=ObjectFieldSelectorArgs(field_path="status.podIP")),
+    )
+
+
+def scraped(port: int, path: str = "/metrics") -> dict[str, str]:
+    """Annotations by which Prometheus finds a pod's metrics."""
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": path,
+    }
+
+
+def http_probe(
+    path: str, port: int, *, period: int, failures: int = 3, timeout: int = 5
+) -> ProbeArgs:
+    """A GET of the pod's own address; seconds."""
+    return ProbeArgs(
+        http_get=HTTPGetActionArgs(path=path, port=port),
+        period_seconds=period,
+        timeout_seconds=timeout,
+        failure_threshold=failures,
+    )
+
+
+def serve_on_after_deletion() -> LifecycleArgs:
+    """Wait before SIGTERM until those who send requests have heard of the deletion."""
+    return LifecycleArgs(
+        pre_stop=LifecycleHandlerArgs(sleep=SleepActionArgs(seconds=PRE_STOP_SECONDS))
+    )
+
+
+def confined(user: int | None = None) -> SecurityContextArgs:
+    """As little as possible.
+
+    Args:
+        user: the numeric user of an image that needs neither root nor a writable file system; None: an image that
+            needs both.
+    """
+    return SecurityContextArgs(
+        allow_privilege_escalation=False,
+        capabilities=CapabilitiesArgs(drop=["ALL"]),
+        seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
+        run_as_non_root=None if user is None else True,
+        run_as_user=user,
+        run_as_group=user,
+        read_only_root_filesystem=None if user is None else True,
+    )
+
+
+def service_account(
+    parent: Component, logical_name: str, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions | None = None
+) -> ServiceAccount:
+    """A ServiceAccount whose token is mounted nowhere; a pod that needs it asks for it itself."""
+    return ServiceAccount(
+        logical_name,
+        metadata=metadata,
+        automount_service_account_token=False,
+        opts=opts or parent.child(),
+    )

@@ -1,0 +1,197 @@
+"""The router of a model deployment: spreads requests over its engines, and holds them while there is none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pulumi_kubernetes.apps.v1 import (
+    Deployment,
+    DeploymentSpecArgs,
+    DeploymentStrategyArgs,
+    RollingUpdateDeploymentArgs,
+)
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgs,
+    ContainerPortArgs,
+    PodSpecArgs,
+    PodTemplateSpecArgs,
+    Service,
+    ServicePortArgs,
+    ServiceSpecArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs, Role, RoleBinding, RoleRefArgs, SubjectArgs
+
+from components.base import Component
+from components.labels import EnvironmentLabels, Workload
+from components.scheduling import on_system_nodes
+from components.serving import engine
+from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.serving.pods import (
+    NOBODY,
+    POD_IP,
+    SKIP_AWAIT,
+    confined,
+    http_probe,
+    pod_ip,
+    scraped,
+    serve_on_after_deletion,
+    service_account,
+)
+from components.serving.timing import GENERATION_SECONDS, RequestTiming
+from components.versions import VLLM_ROUTER
+
+PORT: Final = 8000
+METRICS_PORT: Final = 29000
+
+ADD_WORKER_SECONDS: Final = 10
+"""How long the router tries to reach a pod that has just become ready. While it tries it looks at no other pod, so a
+pod that dies in this moment must not cost the default 600 s."""
+
+HEALTH_INTERVAL_SECONDS: Final = 2
+"""The router's own health checks: three failures take a worker out, two successes bring it back. The default 60 s
+would leave an engine that has restarted idle for two minutes."""
+
+CIRCUIT_FAILURES: Final = 3
+CIRCUIT_OPEN_SECONDS: Final = 2
+CIRCUIT_WINDOW_SECONDS: Final = 10
+"""A worker that fails three times in ten seconds is left alone for two, then tried again. Cache-aware routing would
+otherwise send a retry to the same dead worker; the default 60 s would keep requests from one that is back."""
+
+
+def router_name(model: str) -> str:
+    """Name of a model deployment's router objects."""
+    return f"{model}-{Workload.ROUTER}"
+
+
+def router_arguments(
+    labels: EnvironmentLabels, model: str, policy: str, timing: RequestTiming
+) -> list[str]:
+    """The arguments of `vllm-router`, each known to its Rust and to its Python command line.
+
+    The router answers 503 when it has no worker, retries its own 503 as it does an engine's, and so holds requests
+    while a model starts. The price: an engine's 500 is retried as well, for as long.
+    """
+    plan = timing.retries
+    selector = labels.selector(Workload.ENGINE, model)
+    return [
+        *("--host", POD_IP, "--port", str(PORT)),
+        *("--policy", policy),
+        *("--service-discovery", "--selector", *(f"{name}={value}" for name, value in selector.items())),
+        *("--service-discovery-port", str(engine.PORT)),
+        *("--service-discovery-namespace", labels.namespace),
+        *("--prometheus-host", POD_IP, "--prometheus-port", str(METRICS_PORT)),
+        *("--request-timeout-secs", str(GENERATION_SECONDS)),
+        *("--retry-max-retries", str(plan.max_retries)),
+        *("--retry-initial-backoff-ms", str(plan.initial_backoff_ms)),
+        *("--retry-max-backoff-ms", str(plan.max_backoff_ms)),
+        *("--retry-backoff-multiplier", f"{plan.multiplier:g}"),
+        *("--retry-jitter-factor", f"{plan.jitter:g}"),
+        *("--worker-startup-timeout-secs", str(ADD_WORKER_SECONDS)),
+        *("--worker-startup-check-interval", "1"),
+        *("--health-check-interval-secs", str(HEALTH_INTERVAL_SECONDS)),
+        *("--cb-failure-threshold", str(CIRCUIT_FAILURES), "--cb-success-threshold", "1"),
+        *("--cb-timeout-duration-secs", str(CIRCUIT_OPEN_SECONDS)),
+        *("--cb-window-duration-secs", str(CIRCUIT_WINDOW_SECONDS)),
+    ]
+
+
+def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
+    """The Deployment's spec."""
+    labels = context.labels
+    placement = on_system_nodes(cpu="100m", memory="1Gi")
+    return DeploymentSpecArgs(
+        replicas=1,
+        selector=LabelSelectorArgs(match_labels=labels.selector(Workload.ROUTER, args.name)),
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate",
+            rolling_update=RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
+        ),
+        revision_history_limit=2,
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(
+                labels=labels.of(Workload.ROUTER, args.name), annotations=scraped(METRICS_PORT)
+            ),
+            spec=PodSpecArgs(
+                service_account_name=router_name(args.name),
+                automount_service_account_token=True,
+                enable_service_links=False,
+                node_selector=placement.node_selector,
+                termination_grace_period_seconds=args.timing.grace_period_seconds,
+                containers=[
+                    ContainerArgs(
+                        name="router",
+                        image=VLLM_ROUTER,
+                        # The image has a command but no entry point: arguments alone would replace the program.
+                        command=["vllm-router"],
+                        args=router_arguments(labels, args.name, args.router_policy, args.timing),
+                        env=[pod_ip()],
+                        ports=[
+                            ContainerPortArgs(name="http", container_port=PORT),
+                            ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
+                        ],
+                        resources=placement.resources.as_requirements(),
+                        security_context=confined(NOBODY),
+                        # /readiness fails without workers; a router without workers has work to do: it holds.
+                        startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
+                        readiness_probe=http_probe("/liveness", PORT, period=5),
+                        liveness_probe=http_probe("/liveness", PORT, period=10),
+                        lifecycle=serve_on_after_deletion(),
+                    )
+                ],
+            ),
+        ),
+    )
+
+
+def create_router(
+    parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs
+) -> Service:
+    """Make the router and what belongs to it.
+
+    Args:
+        parent: the model deployment's component.
+        name: its logical name.
+        context: where.
+        args: what is served.
+
+    Returns:
+        The Service that gets the model's requests.
+    """
+    own_name, namespace = router_name(args.name), context.labels.namespace
+    labels = context.labels.of(Workload.ROUTER, args.name)
+
+    def metadata(annotations: dict[str, str] | None = None) -> ObjectMetaArgs:
+        return ObjectMetaArgs(name=own_name, namespace=namespace, labels=labels, annotations=annotations)
+
+    account = service_account(parent, f"{name}-router", metadata())
+    role = Role(
+        f"{name}-router",
+        metadata=metadata(),
+        rules=[PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["get", "list", "watch"])],
+        opts=parent.child(),
+    )
+    binding = RoleBinding(
+        f"{name}-router",
+        metadata=metadata(),
+        role_ref=RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=own_name),
+        subjects=[SubjectArgs(kind="ServiceAccount", name=own_name, namespace=namespace)],
+        opts=parent.child(role, account),
+    )
+    Deployment(
+        f"{name}-router",
+        metadata=metadata(),
+        spec=router_deployment(context, args),
+        # Its discovery gives up for a while when the API server refuses it.
+        opts=parent.child(binding),
+    )
+    return Service(
+        f"{name}-router",
+        # The Deployment is waited for; waiting for its endpoints would be the same again.
+        metadata=metadata({**SKIP_AWAIT}),
+        spec=ServiceSpecArgs(
+            selector=context.labels.selector(Workload.ROUTER, args.name),
+            ports=[ServicePortArgs(name="http", port=PORT, target_port="http")],
+        ),
+        opts=parent.child(),
+    )

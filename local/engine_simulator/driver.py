@@ -1,0 +1,91 @@
+"""Runs the engine core in real time on an asyncio loop: one timer per step for all sequences."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from local.engine_simulator.core import EngineCore
+from local.engine_simulator.sequence import EngineSequence, State
+
+log = logging.getLogger("engine_simulator")
+
+# Timers of the event loop tick in milliseconds: a step is taken as over when less than half a tick is
+# missing.
+_TICK_SECONDS = 0.0005
+# Beyond this the machine, not the formula, sets the pace: simulated time then waits for real time.
+_MAX_LAG_SECONDS = 0.25
+_STEPS_PER_WAKE = 64
+_LAG_WARNING_SECONDS = 30.0
+
+
+class EngineDriver:
+    """Steps a core while it has work.
+
+    Each step ends at the end of the one before plus its computed duration, not at the time when the timer
+    fired, so that timer inaccuracy does not add up; steps shorter than a timer tick are made several at a
+    time.
+    """
+
+    def __init__(self, core: EngineCore) -> None:
+        self.core = core
+        self._loop = asyncio.get_running_loop()
+        self._deadline: float | None = None
+        self._lag = 0.0
+        self._lag_reported = time.monotonic()
+
+    def submit(self, sequence: EngineSequence) -> None:
+        """Queue a sequence; it joins the batch at the next step."""
+        now = time.monotonic()
+        self.core.add(sequence, now)
+        self.resume(now)
+
+    def abort(self, sequence: EngineSequence) -> None:
+        """Drop a sequence, for example because its client went away."""
+        self.core.abort(sequence)
+
+    def resume(self, now: float | None = None) -> None:
+        """Start stepping if no step is under way (after a submit, or a wake from sleep)."""
+        if self._deadline is None:
+            self._begin(time.monotonic() if now is None else now)
+            self._arm()
+
+    def _begin(self, now: float) -> None:
+        duration = self.core.schedule(now)
+        self._deadline = None if duration is None else now + duration
+
+    def _arm(self) -> None:
+        if self._deadline is not None:
+            self._loop.call_later(max(0.0, self._deadline - time.monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        for _ in range(_STEPS_PER_WAKE):
+            now = time.monotonic()
+            if self._deadline is None or self._deadline > now + _TICK_SECONDS:
+                break
+            end = self._deadline
+            if now - end > _MAX_LAG_SECONDS:
+                self._note_lag(now - end, now)
+                end = now
+            self._deliver(self.core.complete(end))
+            self._begin(end)
+        self._arm()
+
+    @staticmethod
+    def _deliver(emitted: list[EngineSequence]) -> None:
+        running = State.RUNNING
+        for sequence in emitted:
+            if sequence.state is running and sequence.on_token is not None:
+                sequence.on_token(sequence.generated)
+
+    def _note_lag(self, seconds: float, now: float) -> None:
+        self._lag += seconds
+        if now - self._lag_reported > _LAG_WARNING_SECONDS:
+            log.warning(
+                "this machine is too slow for the simulated GPU: %.1f s behind in %.0f s; "
+                "latencies are longer than computed",
+                self._lag,
+                now - self._lag_reported,
+            )
+            self._lag, self._lag_reported = 0.0, now

@@ -1,0 +1,247 @@
+"""The HTTP face of one simulated engine: vLLM's routes on aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import os
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+
+from local.engine_simulator import responses
+from local.engine_simulator.driver import EngineDriver
+from local.engine_simulator.metrics import CONTENT_TYPE, MetricsPage
+from local.engine_simulator.prompts import block_hashes
+from local.engine_simulator.protocol import ApiError, GenerationRequest, parse_generation
+from local.engine_simulator.sequence import EngineSequence
+from local.engine_simulator.settings import EngineSettings
+
+VLLM_VERSION = "0.32.0"
+_STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+# Larger than any prompt of token ids that fits a model's context.
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class EngineServer:
+    """Routes and their state. Create it inside a running event loop.
+
+    Attributes:
+        in_flight: generation requests that are not answered to the end.
+        idle: set while ``in_flight`` is 0.
+    """
+
+    def __init__(self, settings: EngineSettings, driver: EngineDriver) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._metrics = MetricsPage(settings, driver.core)
+        self._created = int(time.time())
+        self._keys = [key.encode() for key in settings.api_keys]
+        self._draining = False
+        self.in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def application(self) -> web.Application:
+        """The application; run it with ``handler_cancellation=True``, or a lost client keeps its KV cache."""
+        app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        app.router.add_post("/v1/chat/completions", self._guarded(self._chat))
+        app.router.add_post("/v1/completions", self._guarded(self._completion))
+        app.router.add_get("/v1/models", self._guarded(self._models))
+        app.router.add_get("/health", self._health)
+        app.router.add_route("*", "/ping", self._health)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics_page)
+        if self._settings.dev_mode:
+            app.router.add_post("/reset_prefix_cache", self._guarded(self._reset_prefix_cache))
+        if self._settings.dev_mode and self._settings.arguments.enable_sleep_mode:
+            app.router.add_post("/sleep", self._guarded(self._sleep))
+            app.router.add_post("/wake_up", self._guarded(self._wake_up))
+            app.router.add_get("/is_sleeping", self._guarded(self._is_sleeping))
+        app.on_response_prepare.append(_mark_simulated)
+        return app
+
+    def drain(self) -> None:
+        """From now on new requests and health checks are answered 503; those in flight go on."""
+        self._draining = True
+
+    def _guarded(
+        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                if self._keys and request.path.startswith("/v1"):
+                    self._check_key(request)
+                return await handler(request)
+            except ApiError as error:
+                return web.Response(body=error.body(), status=error.status.value, content_type="application/json")
+
+        return guarded
+
+    def _check_key(self, request: web.Request) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        given = token.strip().encode()
+        if scheme.lower() != "bearer" or not any(hmac.compare_digest(given, key) for key in self._keys):
+            raise ApiError(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, is_chat=True)
+
+    async def _completion(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, is_chat=False)
+
+    async def _generate(self, request: web.Request, *, is_chat: bool) -> web.StreamResponse:
+        if self._draining:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.")
+        self.in_flight += 1
+        self.idle.clear()
+        try:
+            body = await self._read(request)
+            limits = self._settings.limits
+            generation = parse_generation(
+                body,
+                is_chat=is_chat,
+                models=self._settings.arguments.served_model_names,
+                max_model_len=limits.max_model_len,
+            )
+            name = request.headers.get("X-Request-Id") or os.urandom(16).hex()
+            request_id = f"{'chatcmpl' if is_chat else 'cmpl'}-{name}"
+            if generation.stream:
+                return await self._stream(request, generation, request_id)
+            return await self._answer(generation, request_id)
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self.idle.set()
+
+    @staticmethod
+    async def _read(request: web.Request) -> bytes:
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise ApiError(HTTPStatus.BAD_REQUEST, f"The body exceeds {_MAX_BODY_BYTES} bytes.") from None
+
+    async def _answer(self, generation: GenerationRequest, request_id: str) -> web.Response:
+        created = int(time.time())
+        sequence = await self._run(self._sequence(generation))
+        counts = self._usage(generation, sequence)
+        body = responses.completed(generation, request_id, created, sequence.finish_reason or "abort", counts)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _stream(self, request: web.Request, generation: GenerationRequest, request_id: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_STREAM_HEADERS)
+        await response.prepare(request)
+        await response.write(b"")  # the head goes out now, as from uvicorn, not with the first token
+        framed = request.version >= HttpVersion11
+        stream = responses.StreamFormat(generation, request_id, int(time.time()), framed=framed)
+        sequence = self._sequence(generation)
+        transport = request.transport
+        if transport is not None:
+            # Past aiohttp's writer: a coroutine per token would cost more than all the rest of the token.
+            write, token = transport.write, stream.token
+            sequence.on_token = lambda generated: write(token(generated))
+        await self._run(sequence)
+        with_usage = generation.include_usage or self._settings.arguments.enable_force_include_usage
+        counts = self._usage(generation, sequence) if with_usage else None
+        ending = stream.ending(sequence.generated, sequence.finish_reason or "abort", counts)
+        with contextlib.suppress(ConnectionResetError):  # the client may leave in this very moment
+            await response.write_eof(ending)
+        return response
+
+    async def _run(self, sequence: EngineSequence) -> EngineSequence:
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def finish(_: EngineSequence) -> None:
+            if not finished.done():
+                finished.set_result(None)
+
+        sequence.on_finish = finish
+        self._driver.submit(sequence)
+        try:
+            await finished
+        finally:
+            self._driver.abort(sequence)  # no effect unless the client went away
+        return sequence
+
+    def _sequence(self, generation: GenerationRequest) -> EngineSequence:
+        limits = self._settings.limits
+        hashes = block_hashes(generation.prompt, limits.block_size) if limits.prefix_caching else ()
+        return EngineSequence(
+            generation.prompt_tokens,
+            generation.output_tokens,
+            natural_finish=generation.finish_reason,
+            prompt_hashes=hashes,
+            requested_max_tokens=generation.max_tokens,
+        )
+
+    def _usage(self, generation: GenerationRequest, sequence: EngineSequence) -> dict[str, Any]:
+        cached = sequence.cached if self._settings.arguments.enable_prompt_tokens_details else None
+        return responses.usage(generation, sequence.generated, cached)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        del request
+        arguments = self._settings.arguments
+        cards: list[dict[str, Any]] = [
+            {
+                "id": name,
+                "object": "model",
+                "created": self._created,
+                "owned_by": "vllm",
+                "root": arguments.model,
+                "parent": None,
+                "max_model_len": self._settings.limits.max_model_len,
+                "permission": [],
+            }
+            for name in arguments.served_model_names
+        ]
+        return web.json_response({"object": "list", "data": cards})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(status=503 if self._draining else 200)
+
+    async def _version(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"version": f"{VLLM_VERSION}+simulator", "simulated": True})
+
+    async def _metrics_page(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _reset_prefix_cache(self, request: web.Request) -> web.Response:
+        del request
+        self._driver.core.reset_prefix_cache()
+        return web.Response()
+
+    async def _sleep(self, request: web.Request) -> web.Response:
+        """Level 0 (pause), 1 (offload weights) or 2 (discard all); instant here, seconds on a GPU."""
+        level, mode = request.query.get("level", "1"), request.query.get("mode", "abort")
+        if level not in ("0", "1", "2"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, f"level must be 0, 1 or 2, got {level!r}.", param="level")
+        if mode not in ("abort", "wait"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, f"mode must be abort or wait, got {mode!r}.", param="mode")
+        if mode == "wait":
+            await self.idle.wait()
+        else:
+            self._driver.core.abort_all()
+        self._driver.core.sleep(int(level))
+        return web.Response()
+
+    async def _wake_up(self, request: web.Request) -> web.Response:
+        del request
+        self._driver.core.wake()
+        self._driver.resume()
+        return web.Response()
+
+    async def _is_sleeping(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"is_sleeping": self._driver.core.sleep_level is not None})
+
+
+async def _mark_simulated(request: web.Request, response: web.StreamResponse) -> None:
+    del request
+    response.headers["x-simulated"] = "true"

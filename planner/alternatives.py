@@ -1,0 +1,150 @@
+"""The nearest ways in which a model that does not fit would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from planner.catalog import Instance, Model, gpus, instances
+from planner.sizing import (
+    MIN_CONTEXT_TOKENS,
+    computes,
+    fits,
+    kv_cache_tokens,
+    mig_memory_gib,
+    tensor_parallel_choices,
+    weights_gib,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A model on an instance type, as asked for.
+
+    Attributes:
+        model: the catalogue's row.
+        instance: the catalogue's row.
+        memory_gib: what CUDA offers on one GPU or slice, GiB.
+        tensor_parallel: GPUs per replica.
+        gpu_memory_utilization: share of the memory that the engine may take.
+        max_model_len: tokens, None if not stated.
+        quantization: how the engine stores linear layers, None for as the checkpoint has them.
+        kv_cache_dtype: `auto` or `fp8`.
+        mig_profile: name of the slice, None for whole GPUs.
+        clouds: where to look for larger instances.
+    """
+
+    model: Model
+    instance: Instance
+    memory_gib: float
+    tensor_parallel: int
+    gpu_memory_utilization: float
+    max_model_len: int | None
+    clouds: frozenset[str]
+    quantization: str | None = None
+    kv_cache_dtype: str = "auto"
+    mig_profile: str | None = None
+
+    def fits(
+        self,
+        memory_gib: float | None = None,
+        tensor_parallel: int | None = None,
+        quantization: str | None = None,
+    ) -> bool:
+        """Whether the model fits, with what is given changed."""
+        return fits(
+            self.model,
+            memory_gib or self.memory_gib,
+            tensor_parallel or self.tensor_parallel,
+            self.gpu_memory_utilization,
+            self.max_model_len,
+            quantization=quantization or self.quantization,
+            kv_cache_dtype=self.kv_cache_dtype,
+        )
+
+
+def nearest_ways(placement: Placement, most: int = 3) -> tuple[str, ...]:
+    """Up to `most` changes, each enough by itself, the least far-reaching first.
+
+    A shorter context, more GPUs of the same node, a larger MIG slice, fewer bits per weight, a larger GPU.
+    """
+    return tuple(islice(_ways(placement), most))
+
+
+def _ways(placement: Placement) -> Iterator[str]:
+    yield from _shorter_context(placement)
+    if placement.mig_profile is None:
+        yield from _more_gpus(placement)
+    else:
+        yield from _larger_slice(placement)
+    fewer_bits = list(_fewer_bits(placement))
+    yield from fewer_bits[:1]
+    yield from _larger_gpu(placement)
+    yield from fewer_bits[1:]
+
+
+def _shorter_context(placement: Placement) -> Iterator[str]:
+    if placement.max_model_len is None:
+        return
+    tokens = kv_cache_tokens(
+        placement.model,
+        placement.memory_gib,
+        placement.tensor_parallel,
+        placement.gpu_memory_utilization,
+        quantization=placement.quantization,
+        kv_cache_dtype=placement.kv_cache_dtype,
+    )
+    if MIN_CONTEXT_TOKENS <= tokens < placement.max_model_len:
+        yield f"engine.max_model_len {tokens}"
+
+
+def _more_gpus(placement: Placement) -> Iterator[str]:
+    for size in tensor_parallel_choices(placement.model, placement.instance.gpus):
+        if size > placement.tensor_parallel and placement.fits(tensor_parallel=size):
+            yield f"engine.tensor_parallel {size} (the instance has {placement.instance.gpus} GPUs)"
+            return
+
+
+def _larger_slice(placement: Placement) -> Iterator[str]:
+    profiles = gpus()[placement.instance.gpu].mig_profiles.values()
+    for profile in sorted(profiles, key=mig_memory_gib):
+        if placement.fits(memory_gib=mig_memory_gib(profile)):
+            yield f"MIG profile {profile.name} ({profile.per_gpu} per GPU)"
+            return
+
+
+def _fewer_bits(placement: Placement) -> Iterator[str]:
+    if placement.model.quantization is not None or placement.quantization is not None:
+        return
+    whole = placement.mig_profile is None
+    sizes = list(tensor_parallel_choices(placement.model, placement.instance.gpus)) if whole else [1]
+    for bits, quantization in ((8, "int8"), (4, "int4")):
+        for size in sizes:
+            if size >= placement.tensor_parallel and placement.fits(tensor_parallel=size, quantization=quantization):
+                weights = weights_gib(placement.model, quantization)
+                more = "" if size == placement.tensor_parallel else f" and engine.tensor_parallel {size}"
+                yield f"a checkpoint with {bits}-bit weights ({weights:.1f} GiB){more}"
+                break
+
+
+def _larger_gpu(placement: Placement) -> Iterator[str]:
+    found: list[tuple[float, int, str]] = []
+    for instance in instances().values():
+        if instance.cloud not in placement.clouds or instance.price_per_hour is None:
+            continue
+        gpu = gpus()[instance.gpu]
+        if not computes(gpu, placement.model.dtype):
+            continue
+        for size in tensor_parallel_choices(placement.model, instance.gpus):
+            if placement.fits(memory_gib=gpu.memory_gib, tensor_parallel=size):
+                found.append((instance.price_per_hour * size / instance.gpus, size, instance.key))
+                break
+    if found:
+        # The least costly per replica; of equals, the one with fewer GPUs per replica.
+        price, size, key = min(found)
+        instance = instances()[key]
+        yield (
+            f"a node pool of {key} ({instance.gpus} x {gpus()[instance.gpu].name}) with "
+            f"engine.tensor_parallel {size} (${price:.2f}/h per replica)"
+        )

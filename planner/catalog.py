@@ -1,0 +1,221 @@
+"""The catalogue: GPUs, instance types and models as typed, dated rows.
+
+The rows are data (`planner/catalog/*.toml`); every row names its source and the day on which it was read.
+Prices are list prices for ordering and for alerts, never a bill.
+"""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+CATALOG_FOLDER = Path(__file__).parent / "catalog"
+
+
+class CatalogError(Exception):
+    """A catalogue file is broken: it names the file, the row and what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigProfile:
+    """One way to cut a slice out of a GPU with NVIDIA Multi-Instance GPU.
+
+    Attributes:
+        name: NVIDIA's name, e.g. `1g.10gb`.
+        per_gpu: how many such slices one GPU gives.
+        memory_gib: memory of one slice as `nvidia-smi mig -lgip` prints it; None where no listing is public.
+    """
+
+    name: str
+    per_gpu: int
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A GPU model.
+
+    Attributes:
+        key: short name used throughout (`l4`, `a100-80`).
+        name: the maker's name.
+        memory_gib: memory that CUDA offers to a process, GiB (less than nvidia-smi shows).
+        bandwidth_gb_s: memory bandwidth, 10^9 bytes per second.
+        compute_capability: CUDA compute capability; below 8.0 there is no bfloat16.
+        nvlink: whether the GPUs of a node are joined by NVLink.
+        bf16_tflops: dense bfloat16 TFLOPS, None if the GPU has none. fp16 and fp8 likewise.
+        fp16_tflops: dense float16 TFLOPS.
+        fp8_tflops: dense float8 TFLOPS.
+        mig_profiles: by name; empty if the GPU has no MIG.
+        source: where the row comes from.
+        as_of: day of reading.
+    """
+
+    key: str
+    name: str
+    memory_gib: float
+    bandwidth_gb_s: float
+    compute_capability: float
+    nvlink: bool
+    source: str
+    as_of: datetime.date
+    bf16_tflops: float | None = None
+    fp16_tflops: float | None = None
+    fp8_tflops: float | None = None
+    mig_profiles: Mapping[str, MigProfile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """An instance type with whole GPUs.
+
+    Attributes:
+        key: the cloud's name of it (`g6.12xlarge`).
+        cloud: `aws`, `azure` or `gcp`.
+        gpu: key of the GPU row.
+        gpus: GPUs per instance.
+        vcpu: virtual CPUs, before what the kubelet keeps for itself.
+        memory_gib: main memory, GiB, before what the kubelet keeps for itself.
+        region: where `price_per_hour` holds.
+        price_per_hour: on-demand list price, US dollars per hour; None if it is not sold on demand.
+        spot: False where the type is not to be had as spot.
+        source: where the row comes from.
+        as_of: day of the price.
+    """
+
+    key: str
+    cloud: str
+    gpu: str
+    gpus: int
+    vcpu: int
+    memory_gib: float
+    region: str
+    source: str
+    as_of: datetime.date
+    price_per_hour: float | None = None
+    spot: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model's architecture, from the `config.json` of its Hugging Face repository.
+
+    Attributes:
+        key: Hugging Face id.
+        parameters: weights of the whole checkpoint.
+        layers: decoder layers.
+        heads: attention (query) heads.
+        kv_heads: key and value heads.
+        head_dim: width of one head.
+        hidden: width of the residual stream.
+        intermediate: width of the feed-forward layer (of one expert in a mixture of experts).
+        vocab: rows of the embedding.
+        dtype: of activations and, unless told otherwise, of the KV cache.
+        max_position_embeddings: longest context without rope scaling, tokens.
+        source: where the row comes from.
+        as_of: day of reading.
+        active_parameters: weights that one token passes through; None means all.
+        experts: routed experts, 0 for a dense model.
+        active_experts: experts per token.
+        tied_embeddings: the output head is the embedding.
+        attention_bias: q, k and v have a bias (Qwen2).
+        qk_norm: q and k are normalised per head (Qwen3).
+        norms_per_layer: normalisation layers per decoder layer.
+        sliding_window: every other layer sees at most this many tokens.
+        quantization: how linear layers are stored if not in `dtype` (`fp8`).
+    """
+
+    key: str
+    parameters: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    intermediate: int
+    vocab: int
+    dtype: str
+    max_position_embeddings: int
+    source: str
+    as_of: datetime.date
+    active_parameters: int | None = None
+    experts: int = 0
+    active_experts: int = 0
+    tied_embeddings: bool = False
+    attention_bias: bool = False
+    qk_norm: bool = False
+    norms_per_layer: int = 2
+    sliding_window: int | None = None
+    quantization: str | None = None
+
+
+RowT = TypeVar("RowT", MigProfile, Gpu, Instance, Model)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = CATALOG_FOLDER / name
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+
+
+def _row(row_type: type[RowT], file: str, key: str, values: Mapping[str, Any]) -> RowT:
+    known = {item.name for item in fields(row_type)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise CatalogError(f"{file}: row {key!r} has unknown keys {unknown}; known: {sorted(known)}")
+    try:
+        return row_type(**values)
+    except TypeError as error:
+        raise CatalogError(f"{file}: row {key!r}: {error}") from error
+
+
+@cache
+def gpus() -> Mapping[str, Gpu]:
+    """All GPUs by key.
+
+    Raises:
+        CatalogError: the file cannot be read, or a row has a missing or unknown key.
+    """
+    rows = {}
+    for key, values in _read("gpus.toml")["gpus"].items():
+        profiles = {
+            name: _row(MigProfile, "gpus.toml", f"{key} {name}", {"name": name, **profile})
+            for name, profile in values.get("mig_profiles", {}).items()
+        }
+        rows[key] = _row(Gpu, "gpus.toml", key, {**values, "key": key, "mig_profiles": profiles})
+    return rows
+
+
+@cache
+def instances() -> Mapping[str, Instance]:
+    """All instance types by name, over all clouds.
+
+    Raises:
+        CatalogError: the file cannot be read, a row is incomplete or names an unknown GPU.
+    """
+    rows: dict[str, Instance] = {}
+    for cloud, group in _read("instances.toml").items():
+        common = {name: group[name] for name in ("region", "source", "as_of")}
+        for key, values in group["instances"].items():
+            row = _row(Instance, "instances.toml", key, {**common, **values, "key": key, "cloud": cloud})
+            if row.gpu not in gpus():
+                raise CatalogError(f"instances.toml: row {key!r} names the unknown GPU {row.gpu!r}")
+            rows[key] = row
+    return rows
+
+
+@cache
+def models() -> Mapping[str, Model]:
+    """All models by Hugging Face id.
+
+    Raises:
+        CatalogError: the file cannot be read, or a row has a missing or unknown key.
+    """
+    rows = _read("models.toml")["models"]
+    return {key: _row(Model, "models.toml", key, {**values, "key": key}) for key, values in rows.items()}

@@ -1,0 +1,1 @@
+"""Environments: their typed configuration, and the command line."""

@@ -1,0 +1,5 @@
+"""`python -m stacks`."""
+
+from stacks.cli import main
+
+main()

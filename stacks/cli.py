@@ -1,0 +1,100 @@
+"""`python -m stacks`: the configuration on the command line.
+
+Commands import what they need when they run: this module must stay quick to import, and must not import Pulumi.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="The configuration of an environment: check it, see what it comes to, get its schema.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+PROJECT_FILE = "Pulumi.yaml"
+
+Stack = Annotated[str, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml describes it.")]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--cwd", "-C", help="Where the stack files are; default: the nearest folder with a Pulumi.yaml."),
+]
+
+
+def main() -> None:
+    """Run the command line; what the operating system refuses is said in one line."""
+    try:
+        app()
+    except OSError as error:
+        print(f"stacks: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.callback()
+def about() -> None:
+    """The configuration of an environment: check it, see what it comes to, get its schema."""
+
+
+@app.command()
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference for people: docs/config.md.")] = False,
+    stack_file: Annotated[
+        bool, typer.Option("--stack-file", help="Schema of the whole Pulumi.<stack>.yaml, as editors need it.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of the configuration."""
+    from stacks import reference
+
+    if markdown and stack_file:
+        raise typer.BadParameter("choose one of --markdown and --stack-file")
+    if markdown:
+        print(reference.markdown(), end="")
+    else:
+        print(json.dumps(reference.stack_file_schema() if stack_file else reference.environment_schema(), indent=2))
+
+
+@app.command()
+def validate(
+    stack: Stack,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,
+    directory: Directory = None,
+) -> None:
+    """Check a stack without deploying anything, and show what it comes to; status 1 if something is wrong."""
+    from stacks.config.load import load_stack_file
+    from stacks.errors import ConfigError
+    from stacks.summary import summarize
+
+    try:
+        config = load_stack_file(stack, directory or project_folder())
+    except ConfigError as error:
+        if as_json:
+            errors = [item.to_json() for item in error.errors]
+            print(json.dumps({"stack": stack, "valid": False, "errors": errors}, indent=2))
+        else:
+            print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    summary = summarize(config, stack)
+    if as_json:
+        environment = config.model_dump(mode="json")
+        report = {"valid": True, **summary.to_json(), "environment": environment}
+        print(json.dumps(report, indent=2))
+        return
+    from stacks.tables import print_summary
+
+    print_summary(summary)
+
+
+def project_folder() -> Path:
+    """The nearest folder upwards with a Pulumi.yaml, as Pulumi itself looks; else this repository."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return folder
+    return Path(__file__).resolve().parents[1]

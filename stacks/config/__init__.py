@@ -1,0 +1,56 @@
+"""The typed configuration of an environment."""
+
+from stacks.config.load import ENVIRONMENT_KEY, PROJECT, load_environment, load_stack_file
+from stacks.config.models import (
+    Aggregated,
+    Disaggregated,
+    Engine,
+    EnvironmentConfig,
+    Gateway,
+    MigSharing,
+    ModelDeployment,
+    ModelSource,
+    MpsSharing,
+    NodePool,
+    NoSharing,
+    Scaling,
+    Simulation,
+    TimeSlicing,
+)
+from stacks.config.vocabulary import (
+    CapacityType,
+    Cloud,
+    EngineName,
+    RouterPolicy,
+    ServingStack,
+    SharingMode,
+    TopologyKind,
+)
+
+__all__ = [
+    "ENVIRONMENT_KEY",
+    "PROJECT",
+    "Aggregated",
+    "CapacityType",
+    "Cloud",
+    "Disaggregated",
+    "Engine",
+    "EngineName",
+    "EnvironmentConfig",
+    "Gateway",
+    "MigSharing",
+    "ModelDeployment",
+    "ModelSource",
+    "MpsSharing",
+    "NoSharing",
+    "NodePool",
+    "RouterPolicy",
+    "Scaling",
+    "ServingStack",
+    "SharingMode",
+    "Simulation",
+    "TimeSlicing",
+    "TopologyKind",
+    "load_environment",
+    "load_stack_file",
+]

@@ -1,0 +1,78 @@
+"""The words of the configuration, once, and which of them are built."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Cloud(StrEnum):
+    """Where the cluster runs."""
+
+    LOCAL = "local"
+    AWS = "aws"
+    AZURE = "azure"
+    GCP = "gcp"
+    EXISTING = "existing"
+
+
+class ServingStack(StrEnum):
+    """What turns model deployments into workloads."""
+
+    MANIFESTS = "manifests"
+    PRODUCTION_STACK = "production-stack"
+    DYNAMO = "dynamo"
+    KSERVE = "kserve"
+    KAITO = "kaito"
+    LLM_D = "llm-d"
+
+
+class CapacityType(StrEnum):
+    """How the nodes of a pool are bought."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+    SPOT_WITH_FALLBACK = "spot-with-fallback"
+    RESERVED = "reserved"
+
+
+class SharingMode(StrEnum):
+    """How one GPU is split between pods."""
+
+    NONE = "none"
+    MIG = "mig"
+    TIME_SLICING = "time-slicing"
+    MPS = "mps"
+
+
+class EngineName(StrEnum):
+    """The server in the pod."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TRTLLM = "trtllm"
+    TRITON = "triton"
+    TGI = "tgi"
+
+
+class TopologyKind(StrEnum):
+    """Whether one worker does prefill and decode, or two kinds of workers do."""
+
+    AGGREGATED = "aggregated"
+    DISAGGREGATED = "disaggregated"
+
+
+class RouterPolicy(StrEnum):
+    """How the router picks a replica (the policies of vLLM's router)."""
+
+    CACHE_AWARE = "cache_aware"
+    ROUND_ROBIN = "round_robin"
+    RANDOM = "random"
+    POWER_OF_TWO = "power_of_two"
+    CONSISTENT_HASH = "consistent_hash"
+
+
+BUILT_CLOUDS = frozenset({Cloud.LOCAL})
+BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS})
+BUILT_ENGINES = frozenset({EngineName.VLLM})
+BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED})
+"""What can be deployed today; the rest of the vocabulary is understood and refused with a clear message."""

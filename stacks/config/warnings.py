@@ -1,0 +1,76 @@
+"""What is allowed but probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.catalog import models
+from planner.sizing import EngineLimits
+from stacks.config.models import EnvironmentConfig, NodePool
+from stacks.config.placement import engine_limits, instance_of, shares_per_gpu
+
+
+@dataclass(frozen=True)
+class Warn:
+    """One thing to think about.
+
+    Attributes:
+        path: where.
+        message: what and why.
+    """
+
+    path: str
+    message: str
+
+    def line(self) -> str:
+        """The warning in one line."""
+        return f"{self.path}: {self.message}."
+
+
+def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
+    """Everything that is allowed but probably not meant.
+
+    Args:
+        config: a checked configuration.
+    """
+    for index, pool in enumerate(config.node_pools):
+        yield from _pool_too_small(config, pool, f"node_pools[{index}]")
+    pools = {pool.name: pool for pool in config.node_pools}
+    for index, deployment in enumerate(config.model_deployments):
+        path = f"model_deployments[{index}]"
+        if deployment.source.hugging_face not in models():
+            message = f"{deployment.source.hugging_face} is not in planner/catalog/models.toml"
+            yield Warn(f"{path}.source.hugging_face", f"{message}: whether it fits was not checked")
+        limits = engine_limits(pools[deployment.node_pool], deployment)
+        if limits is not None:
+            yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
+
+
+def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Iterator[Warn]:
+    instance = instance_of(pool)
+    users = [item for item in config.model_deployments if item.node_pool == pool.name]
+    if not users:
+        yield Warn(path, f"no model deployment uses the pool {pool.name}")
+    if instance is None:
+        return
+    wanted = sum(item.scaling.max_replicas * item.engine.tensor_parallel for item in users)
+    there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
+    if wanted > there:
+        names = ", ".join(item.name for item in users)
+        yield Warn(
+            f"{path}.max_nodes",
+            f"{names} at max_replicas need {wanted} GPUs or slices, and {pool.max_nodes} nodes have "
+            f"{there}: the last "
+            "replicas would wait for a place",
+        )
+
+
+def _queue_in_engine(limits: EngineLimits, concurrency: int, path: str) -> Iterator[Warn]:
+    if concurrency > limits.max_num_seqs:
+        yield Warn(
+            f"{path}.scaling.concurrency",
+            f"{concurrency} requests per replica are more than the {limits.max_num_seqs} that one replica "
+            f"batches: the "
+            "rest waits in the engine",
+        )
