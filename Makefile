@@ -23,10 +23,10 @@ status: venv ## Show the cluster's processes, the models and their replicas
 	@$(RUN) -m local.environment status --stack $(STACK)
 
 load: venv ## Send load and watch it scale, e.g. make load ARGS="--trace FILE --speed-up 5"
-	@$(RUN) -m load --stack $(STACK) $(ARGS)
+	@$(RUN) -m local.environment load-test --stack $(STACK) $(ARGS)
 
 wake: venv ## Wake a model from zero again and again, e.g. make wake ARGS="--times 20"
-	@$(RUN) -m load wake --stack $(STACK) $(ARGS)
+	@$(RUN) -m local.environment load-test --stack $(STACK) wake $(if $(findstring --model,$(ARGS)),,--model chat) $(ARGS)
 
 test: lint unit engine local ## Everything that CI checks: linters, types, all tests
 

@@ -44,9 +44,7 @@ class EnvironmentLabels:
 
     def __post_init__(self) -> None:
         longest = LONGEST_DNS_LABEL - len(NAMESPACE_PREFIX)
-        if len(self.environment) > longest or not re.fullmatch(
-            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", self.environment
-        ):
+        if len(self.environment) > longest or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", self.environment):
             raise ValueError(
                 f"the environment's name {self.environment!r} must be lower-case letters, digits and dashes, "
                 f"at most {longest}: it becomes the namespace {NAMESPACE_PREFIX}<name>"
@@ -67,7 +65,7 @@ class EnvironmentLabels:
         }
 
     def selector(self, workload: Workload, model: str | None = None) -> dict[str, str]:
-        """What selects the pods of a kind of workload, of one model deployment where that is given; never of all environments."""
+        """What selects the pods of a kind of workload, of one model deployment if that is given; in one environment."""
         chosen = {ENVIRONMENT: self.environment, COMPONENT: str(workload)}
         return chosen if model is None else {**chosen, MODEL: model}
 

@@ -211,9 +211,7 @@ class Placement:
 
 def on_system_nodes(cpu: str, memory: str) -> Placement:
     """A pod without a GPU, on the untainted nodes."""
-    return Placement(
-        node_selector={NODE_POOL: SYSTEM_POOL}, resources=PodResources(cpu=cpu, memory=memory)
-    )
+    return Placement(node_selector={NODE_POOL: SYSTEM_POOL}, resources=PodResources(cpu=cpu, memory=memory))
 
 
 def spread_over_nodes(selector: Mapping[str, str]) -> TopologySpreadConstraintArgs:

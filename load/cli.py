@@ -18,9 +18,9 @@ import uvloop
 from rich.console import Console
 
 from load import generate, report, trace
+from load.follow import ClusterError
 from load.replay import DEFAULT_TIMEOUT
 from load.run import DEFAULT_MODELS, DEFAULT_TRACE_SECONDS, LoadError, Options, load
-from load.scaling import ClusterError
 from load.wake import WakeOptions, wake
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"  # default of gateway.host_port

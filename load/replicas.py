@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-import httpx2  # lightkube's HTTP client: its errors are the ones that reach us
-from lightkube import AsyncClient, KubeConfig
-from lightkube.core.exceptions import ConfigError
-from lightkube.models.meta_v1 import ObjectMeta
+from lightkube import AsyncClient
+from lightkube.core.client import LabelSelector
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
-from load.scaling import MODEL_LABEL, ClusterError, Rescale, reason_of, replicas_writer
+from load.follow import Follower, model_of
 
 COMPONENT_LABEL: Final = "inference.platform/component"
 ENGINES: Final = {COMPONENT_LABEL: "engine"}
 STARTUP_ANNOTATION: Final = "simulation.inference.platform/startup-seconds"
-_RETRY_SECONDS: Final = 0.5
 # Pods that keep their record but run nothing any more.
 _ENDED: Final = ("Succeeded", "Failed")
-
-_Object = TypeVar("_Object", Deployment, Pod)
 
 
 class Change(NamedTuple):
@@ -63,28 +56,35 @@ class ReplicaWatch:
     Attributes:
         changes: of desired or ready replicas, oldest first; never two alike in a row for a model.
         pod_changes: of the pods that exist or are ready, likewise.
-        rescales: of ``spec.replicas``, oldest first.
-        trouble: last error of the API, ``None`` while all is well.
         startup_seconds: simulated start-up time by model, as the engine Deployment states it.
     """
 
     def __init__(self, client: AsyncClient, namespace: str) -> None:
         self.changes: list[Change] = []
         self.pod_changes: list[PodChange] = []
-        self.rescales: list[Rescale] = []
-        self.trouble: str | None = None
         self.startup_seconds: dict[str, str] = {}
-        self._client = client
-        self._namespace = namespace
         self._deployments: dict[str, tuple[str, Counts]] = {}
         self._pods: dict[str, tuple[str, bool]] = {}
-        self._versions: dict[type[Deployment | Pod], str] = {}
         self._changed = asyncio.Event()
+        engines: LabelSelector = dict(ENGINES)
+        self._follow_deployments: Follower[Deployment] = Follower(
+            client, Deployment, namespace, self._saw_deployment, self._lost_deployment, engines
+        )
+        self._follow_pods: Follower[Pod] = Follower(client, Pod, namespace, self._saw_pod, self._lost_pod, engines)
 
     @property
     def models(self) -> list[str]:
         """Models that have an engine Deployment, sorted."""
         return sorted({model for model, _ in self._deployments.values()})
+
+    @property
+    def trouble(self) -> str | None:
+        """Last error of the API, ``None`` while all is well."""
+        return self._follow_deployments.trouble or self._follow_pods.trouble
+
+    def model_of_deployment(self, name: str) -> str | None:
+        """The model that an engine Deployment serves."""
+        return self._deployments[name][0] if name in self._deployments else None
 
     def counts(self, model: str) -> Counts:
         """Replicas of a model now, over all its Deployments."""
@@ -116,84 +116,50 @@ class ReplicaWatch:
         Raises:
             ClusterError: the API cannot be reached or refuses.
         """
-        try:
-            self._versions[Deployment] = await self._list(Deployment, self._saw_deployment)
-            self._versions[Pod] = await self._list(Pod, self._saw_pod)
-        except (httpx2.HTTPError, OSError) as error:
-            raise ClusterError(
-                f"the Kubernetes API at {self._client.config.cluster.server} does not answer as it should "
-                f"({reason_of(error)}): run `make up`, or check --kubeconfig and --namespace"
-            ) from None
+        await self._follow_deployments.first_look()
+        await self._follow_pods.first_look()
 
     async def run(self) -> None:
         """Follow the state until cancelled; outlives restarts of the API server."""
         async with asyncio.TaskGroup() as watches:
-            watches.create_task(self._follow(Deployment, self._saw_deployment, self._deployments))
-            watches.create_task(self._follow(Pod, self._saw_pod, self._pods))
-
-    async def _follow(self, kind: type[_Object], saw: Callable[[_Object], None], known: dict[str, Any]) -> None:
-        while True:
-            try:
-                # From where the first look ended, then from a new list after each trouble: nothing is missed.
-                version = self._versions.pop(kind, None) or await self._list(kind, saw, known)
-                self.trouble = None
-                watch = self._client.watch(
-                    kind, namespace=self._namespace, labels=dict(ENGINES), resource_version=version
-                )
-                async for event, item in watch:
-                    if event == "DELETED":
-                        self._lost(known, str(item.metadata and item.metadata.name))
-                    elif event != "BOOKMARK":
-                        saw(item)
-            except (httpx2.HTTPError, OSError) as error:
-                # The API server restarts or the version is too old: what changed meanwhile is in a new list.
-                self.trouble = reason_of(error)
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _list(
-        self, kind: type[_Object], saw: Callable[[_Object], None], known: dict[str, Any] | None = None
-    ) -> str:
-        listing = self._client.list(kind, namespace=self._namespace, labels=dict(ENGINES))
-        items = [item async for item in listing]
-        for item in items:
-            saw(item)
-        for name in set(known or ()) - {str(item.metadata and item.metadata.name) for item in items}:
-            self._lost(known or {}, name)
-        return listing.resourceVersion
+            watches.create_task(self._follow_deployments.run())
+            watches.create_task(self._follow_pods.run())
 
     def _saw_deployment(self, item: Deployment) -> None:
         metadata, spec, status = item.metadata, item.spec, item.status
         if metadata is None or spec is None:
             return
-        name, model = str(metadata.name), _model_of(metadata)
+        name = str(metadata.name)
+        model = model_of(metadata) or name
         desired = 1 if spec.replicas is None else spec.replicas
-        before = self._deployments.get(name)
         self._deployments[name] = (model, Counts(desired, (status.readyReplicas if status else None) or 0))
         annotations = (spec.template.metadata.annotations if spec.template.metadata else None) or {}
         if STARTUP_ANNOTATION in annotations:
             self.startup_seconds[model] = annotations[STARTUP_ANNOTATION]
-        if before is not None and before[1].desired != desired:
-            writer = replicas_writer(metadata.managedFields or [])
-            self.rescales.append(Rescale(time.monotonic(), model, before[1].desired, desired, writer))
         self._note(model)
+
+    def _lost_deployment(self, name: str) -> None:
+        gone = self._deployments.pop(name, None)
+        if gone is not None:
+            self._note(gone[0])
 
     def _saw_pod(self, item: Pod) -> None:
         if item.metadata is None:
             return
+        name = str(item.metadata.name)
         if item.status is not None and item.status.phase in _ENDED:
-            self._lost(self._pods, str(item.metadata.name))
+            self._lost_pod(name)
             return
         conditions = (item.status.conditions if item.status else None) or []
         ready = any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
-        model = _model_of(item.metadata)
-        self._pods[str(item.metadata.name)] = (model, ready)
+        model = model_of(item.metadata) or name
+        self._pods[name] = (model, ready)
         self._note_pods(model)
 
-    def _lost(self, known: dict[str, Any], name: str) -> None:
-        gone = known.pop(name, None)
+    def _lost_pod(self, name: str) -> None:
+        gone = self._pods.pop(name, None)
         if gone is not None:
-            note = self._note if known is self._deployments else self._note_pods
-            note(gone[0])
+            self._note_pods(gone[0])
 
     def _note(self, model: str) -> None:
         change = Change(time.monotonic(), model, *self.counts(model))
@@ -223,28 +189,3 @@ def timeline(changes: list[Change], models: list[str], start: float) -> dict[str
             line.clear()
         line.append([round(max(0.0, change.at - start), 3), change.desired, change.ready])
     return lines
-
-
-@asynccontextmanager
-async def connect(kubeconfig: Path) -> AsyncIterator[AsyncClient]:
-    """A client of the cluster that a kubeconfig names.
-
-    Raises:
-        ClusterError: no such file, or not a kubeconfig.
-    """
-    try:
-        client = AsyncClient(config=KubeConfig.from_file(kubeconfig).get(), trust_env=False)
-    except Exception as error:
-        # lightkube checks a kubeconfig by what then fails: a lookup, an assertion, a certificate's decoding.
-        reason = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        raise ClusterError(
-            f"{kubeconfig}: not a usable kubeconfig ({reason}): run `make up`, or check --kubeconfig"
-        ) from None
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-def _model_of(metadata: ObjectMeta) -> str:
-    return str((metadata.labels or {}).get(MODEL_LABEL) or metadata.name)

@@ -15,7 +15,6 @@ from rich.text import Text
 from load.replay import Outcome
 from load.stats import Spread, spread_ms
 
-_MOST_LINES = 12
 _LAG_WORTH_A_WORD_MS = 50.0
 
 
@@ -177,16 +176,15 @@ def failure_lines(causes: dict[str, Any]) -> list[str]:
 
 
 def scaling_lines(scaled_by: dict[str, Any]) -> list[str]:
-    """What proves who scaled, a line each."""
-    lines = [
-        f"event: {entry['count']} x {reason} by {entry['by']}; such as: {next(iter(entry['messages']))}"
-        for reason, entry in scaled_by.get("events", {}).items()
-    ]
-    changes = scaled_by.get("changes", [])
-    for at, model, before, after, writer in changes[:_MOST_LINES]:
-        lines.append(f"scaled: {at:8.1f} s  {model} {before} → {after} by {writer}")
-    if len(changes) > _MOST_LINES:
-        lines.append(f"scaled: {len(changes) - _MOST_LINES} more changes in the JSON line")
+    """What shows who scaled, a line each."""
+    lines = []
+    for reason, entry in scaled_by.get("events", {}).items():
+        least = "at least " if entry["at_least"] else ""
+        example = next(iter(entry["messages"]))
+        lines.append(f"event: {least}{entry['count']} x {reason} by {entry['by']}; such as: {example}")
+    decided = scaled_by.get("decided", {})
+    if decided:
+        lines.append("decided: " + ", ".join(f"{count} x {what}" for what, count in decided.items()))
     return lines
 
 

@@ -17,15 +17,18 @@ from lightkube import AsyncClient
 from rich.console import Console
 
 from load import generate, report, trace, view
+from load.follow import ClusterError, connect
 from load.replay import DEFAULT_TIMEOUT, Prompts, Replay, new_session
-from load.replicas import ReplicaWatch, connect, timeline
-from load.scaling import ClusterError, ScalingEvent, cooldowns, scaled_by, scaling_events
+from load.replicas import ReplicaWatch, timeline
+from load.scaling import ScalerWatch, ScalingEvent, scaled_by, scaling_events
 
 DEFAULT_MODELS: Final = ("chat", "code")  # the two model deployments of Pulumi.dev.yaml
 DEFAULT_TRACE_SECONDS: Final = 600.0
 # What follows a cooldown until nothing is left: KEDA's poll (10 s) and a drained pod's end.
 GAP_BEYOND_COOLDOWN_SECONDS: Final = 30.0
 GAP_WITHOUT_CLUSTER_SECONDS: Final = 60.0
+# KEDA and the HPA write events and conditions just after the deed.
+RECORD_SECONDS: Final = 0.5
 _REACH_SECONDS: Final = 5.0
 _EVENTS_SECONDS: Final = 10.0
 
@@ -72,16 +75,18 @@ class Cluster:
     client: AsyncClient
     namespace: str
     watch: ReplicaWatch
+    scalers: ScalerWatch
     before: list[ScalingEvent] = field(default_factory=list)
 
     async def scaled_by(self, start: float) -> dict[str, Any]:
         """Who scaled since ``start`` (clock); ``error`` says why the events could not be read."""
+        await asyncio.sleep(RECORD_SECONDS)
         try:
             async with asyncio.timeout(_EVENTS_SECONDS):
                 after = await scaling_events(self.client, self.namespace)
         except (ClusterError, TimeoutError) as error:
-            return {**scaled_by([], [], self.watch.rescales, start), "error": str(error) or "timed out"}
-        return scaled_by(self.before, after, self.watch.rescales, start)
+            return {**scaled_by([], [], self.scalers.decisions, start), "error": str(error) or "timed out"}
+        return scaled_by(self.before, after, self.scalers.decisions, start)
 
 
 @asynccontextmanager
@@ -92,11 +97,13 @@ async def observe(kubeconfig: Path, namespace: str) -> AsyncIterator[Cluster]:
         ClusterError: the kubeconfig is not usable or the API does not answer.
     """
     async with connect(kubeconfig) as client:
-        cluster = Cluster(client, namespace, ReplicaWatch(client, namespace))
-        await cluster.watch.first_look()
-        cluster.before = await scaling_events(client, namespace)
-        async with background(cluster.watch.run()):
-            yield cluster
+        watch = ReplicaWatch(client, namespace)
+        scalers = ScalerWatch(client, namespace, watch.model_of_deployment)
+        await watch.first_look()
+        await scalers.first_look()
+        before = await scaling_events(client, namespace)
+        async with background(watch.run()), background(scalers.run()):
+            yield Cluster(client, namespace, watch, scalers, before)
 
 
 @asynccontextmanager
@@ -205,21 +212,20 @@ def chosen_models(wanted: Sequence[str] | None, cluster: Cluster | None) -> list
     return list(wanted or found)
 
 
-async def build_schedule(
+def build_schedule(
     options: Options, models: Sequence[str], cluster: Cluster | None
 ) -> tuple[list[trace.TimedRequest], int]:
     """The requests to send, and how many of them were clipped.
 
     Raises:
         trace.TraceError: the window holds no request, or the trace names an unknown model.
-        ClusterError: the cooldown cannot be read.
     """
     if options.requests is not None:
         requests, duration = options.requests, options.duration or DEFAULT_TRACE_SECONDS
     else:
         gap = options.idle_gap
         if gap is None:
-            known = await cooldowns(cluster.client, cluster.namespace) if cluster else {}
+            known = cluster.scalers.cooldowns if cluster else {}
             slowest = max((known[model] for model in models if model in known), default=None)
             gap = GAP_WITHOUT_CLUSTER_SECONDS if slowest is None else slowest + GAP_BEYOND_COOLDOWN_SECONDS
         gap *= options.speed_up
@@ -248,7 +254,7 @@ async def load(options: Options, console: Console) -> tuple[dict[str, Any], list
         if options.kubeconfig is not None:
             cluster = await stack.enter_async_context(observe(options.kubeconfig, options.namespace))
         models = chosen_models(options.models, cluster)
-        schedule, clipped = await build_schedule(options, models, cluster)
+        schedule, clipped = build_schedule(options, models, cluster)
         console.print(_announcement(schedule, url), markup=False, highlight=False, soft_wrap=True)
         replay = Replay(url, schedule, prompts=Prompts(options.seed), concurrency_limit=options.concurrency_limit)
         changes = cluster.watch.changes if cluster else None

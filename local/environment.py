@@ -7,9 +7,13 @@ uses too; there is no second way of deploying for the laptop.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import fcntl
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -59,18 +63,49 @@ def up(stack: Stack = "dev") -> None:
     config = load(stack)
     files = ClusterFiles.named(stack)
     try:
-        # The engine's preparations need no cluster: they run while it starts.
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            prepared = pool.submit(Pulumi.of_cluster(files).prepare)
-            seconds = cluster.up(files, config.gateway.host_port, Progress())
-            prepared.result()
-        console.print(f"cluster ready in {seconds:.1f} s" if seconds else "cluster was running already")
-        deploy(Pulumi.of_cluster(files))
-    except (cluster.ClusterError, PulumiError) as error:
+        with alone(files):
+            # The engine's preparations need no cluster: they run while it starts.
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                prepared = pool.submit(prepare, files)
+                seconds = cluster.up(files, config.gateway.host_port, Progress())
+                prepared.result()
+            console.print(f"cluster ready in {seconds:.1f} s" if seconds else "cluster was running already")
+            deploy(Pulumi.of_cluster(files))
+    except (cluster.ClusterError, PulumiError, BusyError) as error:
         fail(f"make up: {error}")
     except KeyboardInterrupt:
         fail("\ninterrupted: `make up` goes on from here, `make down` removes everything", 130)
     print_welcome(config, files, time.monotonic() - begun)
+
+
+class BusyError(Exception):
+    """Another command works on the same environment."""
+
+
+@contextlib.contextmanager
+def alone(files: ClusterFiles) -> Iterator[None]:
+    """Keep two commands from working on one environment at a time.
+
+    Raises:
+        BusyError: another one is at it.
+    """
+    files.root.mkdir(parents=True, exist_ok=True)
+    with (files.root / "environment.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError("another `make up` or `make down` works on this environment: wait for it to end") from None
+        yield
+
+
+def prepare(files: ClusterFiles) -> None:
+    """Make the engine ready, and its state true to a cluster that starts empty."""
+    pulumi = Pulumi.of_cluster(files)
+    if pulumi.exists():
+        pulumi.unlock()
+        if not (files.state / "etcd").exists():
+            pulumi.forget()
+    pulumi.prepare()
 
 
 class Progress:
@@ -124,12 +159,13 @@ def down(stack: Stack = "dev") -> None:
     files = ClusterFiles.named(stack)
     pulumi = Pulumi.of_cluster(files)
     try:
-        if cluster.status(files)["ready"] and pulumi.exists():
-            destroy(pulumi)
-        cluster.down(files)
-        # What the state still names went with the cluster's store.
-        pulumi.forget()
-    except (cluster.ClusterError, PulumiError) as error:
+        with alone(files):
+            if cluster.status(files)["ready"] and pulumi.exists():
+                destroy(pulumi)
+            cluster.down(files)
+            # What the state still names went with the cluster's store.
+            pulumi.forget()
+    except (cluster.ClusterError, PulumiError, BusyError) as error:
         fail(f"make down: {error}")
     console.print("nothing is left running")
 
@@ -137,7 +173,7 @@ def down(stack: Stack = "dev") -> None:
 def destroy(pulumi: Pulumi) -> None:
     """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed."""
     try:
-        pulumi.run("cancel", "--yes", "--stack", pulumi.stack, check=False)
+        pulumi.unlock()
         pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, capture=False)
     except PulumiError as error:
         console.print(f"{error}\nremoving the cluster all the same", style="yellow", markup=False)
@@ -197,6 +233,21 @@ def pulumi(context: typer.Context, stack: Stack = "dev") -> None:
         Pulumi.of_cluster(ClusterFiles.named(stack)).run(*context.args, "--stack", stack, capture=False)
     except PulumiError:
         raise typer.Exit(1) from None
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def load_test(context: typer.Context, stack: Stack = "dev") -> None:
+    """`python -m load` against the running environment: its URL, namespace and kubeconfig are filled in."""
+    files = ClusterFiles.named(stack)
+    if not cluster.status(files)["ready"]:
+        fail(f"the environment {stack} is not running: `make up` starts it")
+    where = ["--kubeconfig", str(files.kubeconfig), "--namespace", f"inference-{stack}"]
+    where += ["--url", f"http://127.0.0.1:{cluster.ports(files).gateway}"]
+    # A subcommand of the load generator comes before its options.
+    words = context.args
+    command = [words[0]] if words and not words[0].startswith("-") else []
+    arguments = [sys.executable, "-m", "load", *command, *where, *words[len(command) :]]
+    os.execv(sys.executable, arguments)  # noqa: S606 - becomes the load generator
 
 
 def main() -> None:

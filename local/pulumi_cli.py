@@ -6,15 +6,18 @@ Nothing of the user's Pulumi (login, plugins, settings) is read or changed.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local.layout import REPOSITORY, TOOLS, ClusterFiles, cache_root, tool
 
 KUBERNETES_PLUGIN_VERSION = "4.25.0"
+CONFIGURED_COMMANDS = ("up", "preview", "refresh", "destroy", "config")
 
 
 class PulumiError(Exception):
@@ -42,7 +45,9 @@ class Pulumi:
     @classmethod
     def of_cluster(cls, files: ClusterFiles) -> Pulumi:
         """The stack that runs on an embedded cluster and is named like it."""
-        return cls(files.root.name, files.root / "pulumi", files.kubeconfig)
+        stack = files.root.name
+        config_file = files.root / f"Pulumi.{stack}.yaml"
+        return cls(stack, files.root / "pulumi", files.kubeconfig, config_file=config_file)
 
     @property
     def home(self) -> Path:
@@ -68,7 +73,8 @@ class Pulumi:
         Raises:
             PulumiError: it failed and ``check`` is set.
         """
-        config = ["--config-file", str(self.config_file)] if self.config_file else []
+        configured = self.config_file and arguments[0] in CONFIGURED_COMMANDS
+        config = ["--config-file", str(self.config_file)] if configured else []
         result = subprocess.run(
             [tool("pulumi"), *arguments, *config, "--non-interactive", "-C", str(self.program)],
             env=self.environment(),
@@ -85,17 +91,41 @@ class Pulumi:
     def prepare(self) -> None:
         """Install the provider once and make the stack if it is not there."""
         self.backend.mkdir(parents=True, exist_ok=True)
+        self.copy_configuration()
         plugin = self.home / "plugins" / f"resource-kubernetes-v{KUBERNETES_PLUGIN_VERSION}"
         if not plugin.exists():
             # A plugin that is merely on PATH draws a warning on every run.
             source = str(TOOLS / "plugins" / "pulumi-resource-kubernetes")
             self.run("plugin", "install", "resource", "kubernetes", KUBERNETES_PLUGIN_VERSION, "--file", source)
         if not self.exists():
-            self.run("stack", "init", self.stack, "--secrets-provider", "passphrase", "--no-select")
+            self.create_stack()
+
+    def create_stack(self) -> None:
+        """Make the stack, from a copy of Pulumi.yaml: the engine writes a file beside the one that it finds."""
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(self.program / "Pulumi.yaml", folder)
+            elsewhere = replace(self, program=Path(folder), config_file=None)
+            elsewhere.run("stack", "init", self.stack, "--secrets-provider", "passphrase", "--no-select")
+
+    def copy_configuration(self) -> None:
+        """Refresh our copy of Pulumi.<stack>.yaml: the engine writes into the file that it is given."""
+        source = self.program / f"Pulumi.{self.stack}.yaml"
+        if self.config_file is None or not source.exists():
+            return
+        salt = []
+        if self.config_file.exists():
+            salt = [line for line in self.config_file.read_text().splitlines() if line.startswith("encryptionsalt:")]
+        self.config_file.write_text("\n".join([source.read_text(), *salt]) + "\n")
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
-        return any(self.backend.glob(f".pulumi/stacks/*/{self.stack}.json*"))
+        # A backup (.bak) stays behind when a stack is removed.
+        return any(self.backend.glob(f".pulumi/stacks/*/{self.stack}.json"))
+
+    def unlock(self) -> None:
+        """Take away the lock of a run that was killed; only for the caller that excludes other runs."""
+        if any(self.backend.glob(f".pulumi/locks/**/{self.stack}/*.json")):
+            self.run("cancel", "--yes", "--stack", self.stack, check=False)
 
     def forget(self) -> None:
         """Drop the stack's state: the cluster that it described is gone."""

@@ -81,7 +81,7 @@ class Instance:
         vcpu: virtual CPUs, before what the kubelet keeps for itself.
         memory_gib: main memory, GiB, before what the kubelet keeps for itself.
         region: where `price_per_hour` holds.
-        price_per_hour: on-demand list price, US dollars per hour; None if it is not sold on demand.
+        price_per_hour: on-demand list price, US dollars per hour; None if the source has none.
         spot: False where the type is not to be had as spot.
         source: where the row comes from.
         as_of: day of the price.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_CHOICES_SHOWN = 9
+LONGEST_VALUE = 120
 
 
 class _Missing:
@@ -27,13 +28,14 @@ _SHORT.maxlevel = 2
 
 
 def short(value: object) -> str:
-    """A value in one line of bounded length, whatever it is."""
+    """A value in one line of at most 120 characters, whatever it is."""
     try:
         text = _SHORT.repr(str(value) if type(value) is not str and isinstance(value, str) else value)
     except ValueError:
         # Python refuses to print integers of more than 4,300 digits.
         return "a number of thousands of digits"
-    return " ".join(text.split())
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_VALUE else f"{line[: LONGEST_VALUE - 4]} ..."
 
 
 def nearest(word: object, choices: Iterable[str]) -> str | None:

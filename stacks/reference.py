@@ -27,12 +27,12 @@ _BUILT: Mapping[tuple[type[BaseModel], str], frozenset[StrEnum]] = {
 
 def environment_schema() -> dict[str, Any]:
     """JSON Schema of the object under `inference-platform:environment`."""
-    return {"$schema": DIALECT, **EnvironmentConfig.model_json_schema()}
+    return {"$schema": DIALECT, **_schema()}
 
 
 def stack_file_schema() -> dict[str, Any]:
     """JSON Schema of a whole Pulumi.<stack>.yaml, for the editor that has it open."""
-    schema = EnvironmentConfig.model_json_schema()
+    schema = _schema()
     definitions = schema.pop("$defs")
     return {
         "$schema": DIALECT,
@@ -42,6 +42,17 @@ def stack_file_schema() -> dict[str, Any]:
         "required": ["config"],
         "$defs": definitions,
     }
+
+
+def _schema() -> dict[str, Any]:
+    """The types' schema, with the defaults that are worked out said in the descriptions."""
+    schema = EnvironmentConfig.model_json_schema()
+    for owner in (schema, *schema["$defs"].values()):
+        for field in owner.get("properties", {}).values():
+            text = field.pop("default_text", None)
+            if text is not None:
+                field["description"] = f"{field.get('description', '')} Default: {text}.".strip()
+    return schema
 
 
 def markdown() -> str:

@@ -21,8 +21,8 @@ class ScalingArgs:
         drain_seconds: what a replica gets to finish its requests.
 
     Raises:
-        ValueError: a figure out of range, or a cooldown shorter than the start-up budget: KEDA would take away a
-            replica that is still loading, and the model would never come up.
+        ValueError: a figure out of range, or, with min_replicas 0, a cooldown shorter than the start-up budget: KEDA
+            would take away a replica that is still loading, and the model would never come up.
     """
 
     min_replicas: int
@@ -48,7 +48,8 @@ class ScalingArgs:
         for name in ("scale_down_stabilization_seconds", "drain_seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)} must not be negative")
-        if self.cooldown_seconds < self.startup_budget_seconds:
+        # KEDA uses the cooldown only between one replica and none.
+        if self.min_replicas == 0 and self.cooldown_seconds < self.startup_budget_seconds:
             raise ValueError(
                 f"cooldown_seconds {self.cooldown_seconds} is shorter than startup_budget_seconds "
                 f"{self.startup_budget_seconds}: a replica that is still loading would be taken away"

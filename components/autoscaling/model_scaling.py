@@ -65,13 +65,10 @@ def waiting_requests_query(namespace: str, model: str) -> str:
 
 
 def behavior(stabilization_seconds: int) -> Behavior:
-    """Up at once, at most 4 pods or double per 15 s; down after the window, without a limit of its own: Kubernetes'
-    defaults, written out."""
+    """Kubernetes' defaults, written out: up at once by 4 pods or to double in 15 s, down after the window at will."""
     return Behavior(
         scale_up=ScalingRules(stabilization_seconds=0, pods=4, percent=100, period_seconds=15),
-        scale_down=ScalingRules(
-            stabilization_seconds=stabilization_seconds, percent=100, period_seconds=15
-        ),
+        scale_down=ScalingRules(stabilization_seconds=stabilization_seconds, percent=100, period_seconds=15),
     )
 
 

@@ -43,8 +43,11 @@ class ScalingRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Behavior:
-    """An HPA's behavior. Always written: without one the HPA holds on to recommendations from before a scale to zero
-    and wakes a model to its old size (measured: 1 wanted, 4 made, for four minutes)."""
+    """An HPA's behavior, always written.
+
+    Without one the HPA holds on to recommendations from before a scale to zero, and a model wakes to its old size
+    (measured: 1 wanted, 4 made, for four minutes).
+    """
 
     scale_up: ScalingRules
     scale_down: ScalingRules
@@ -69,8 +72,11 @@ class Trigger:
     metadata: Mapping[str, str]
 
     def render(self) -> dict[str, Any]:
-        """AverageValue: demand over target, whatever the number of replicas. `Value` doubles the replicas with every
-        sync for as long as new ones load."""
+        """As KEDA's ScaleTriggers.
+
+        AverageValue is demand over target, whatever the number of replicas; `Value` would double the replicas with
+        every sync for as long as new ones load.
+        """
         return {
             "type": self.type,
             "name": self.name,

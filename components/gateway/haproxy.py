@@ -53,7 +53,12 @@ class HaproxyConfig:
 
 def render(config: HaproxyConfig) -> str:
     """The text of haproxy.cfg, for HAProxy 2.8. It reads its address from the variable POD_IP."""
-    return "\n\n".join([_global(config), _defaults(config), _RESOLVERS, _frontend(config), _backend(config), _metrics(config)]) + "\n"
+    return (
+        "\n\n".join(
+            [_global(config), _defaults(config), _RESOLVERS, _frontend(config), _backend(config), _metrics(config)]
+        )
+        + "\n"
+    )
 
 
 def _quoted(body: dict[str, Any]) -> str:
@@ -81,7 +86,7 @@ def _global(config: HaproxyConfig) -> str:
     # Where the limit of open files is lower, serve fewer connections instead of none.
     no strict-limits
     tune.bufsize {BUFFER_BYTES}
-    hard-stop-after {config.drain_seconds}s"""
+    hard-stop-after {max(1, config.drain_seconds)}s"""
 
 
 def _defaults(config: HaproxyConfig) -> str:
@@ -139,14 +144,19 @@ def _frontend(config: HaproxyConfig) -> str:
         for name in config.models
     )
     json_error = "content-type application/json string"
-    hint = f"or, if the body is not JSON or larger than {LARGEST_READABLE_BODY_BYTES} bytes, set the header {MODEL_HEADER}"
+    formatted_error = "content-type application/json lf-string"
+    hint = (
+        f"or, if the body is not JSON or larger than {LARGEST_READABLE_BODY_BYTES} bytes, set the header {MODEL_HEADER}"
+    )
     too_large = _error(
         f"The gateway reads the model from at most {LARGEST_READABLE_BODY_BYTES} bytes of body. "
         f"Set the header {MODEL_HEADER} to the model to send more.",
         "body_too_large",
         param="model",
     )
-    no_model = _error(f"Name the model: put it in the field model of a JSON body, {hint}.", "model_missing", param="model")
+    no_model = _error(
+        f"Name the model: put it in the field model of a JSON body, {hint}.", "model_missing", param="model"
+    )
     no_path = _error("There is nothing here; the API is below /v1/.", "not_found")
     return f"""frontend models
     bind "${{POD_IP}}:{config.port}"
@@ -161,12 +171,12 @@ def _frontend(config: HaproxyConfig) -> str:
     http-request return status 200 {json_error} {listing} if METH_GET {{ path /v1/models }}
 {single}
 
-    http-request set-var(txn.model) req.hdr({MODEL_HEADER}) if model_in_header
+    http-request set-var(txn.model) req.fhdr({MODEL_HEADER}) if model_in_header
     http-request return status 413 {json_error} {too_large} if !model_in_header body_too_large
     http-request wait-for-body time 30s if !model_in_header METH_POST
     http-request set-var(txn.model) req.body,json_query('$.model') if !model_in_header METH_POST
     http-request return status 400 {json_error} {no_model} if !model_found
-    http-request return status 404 content-type application/json lf-string {_unknown_model(config)} if {_not_known(config)}
+    http-request return status 404 {formatted_error} {_unknown_model(config)} if {_not_known(config)}
 
     http-request set-header {MODEL_HEADER} %[var(txn.model)]
     http-request set-header host {config.host}
@@ -182,19 +192,18 @@ def _unknown_model(config: HaproxyConfig) -> str:
     """A log format: the model's name as the client wrote it, cut short and escaped, goes into the text."""
     served = ", ".join(config.models) or "none"
     placeholder = "MODEL"
-    text = _error(
-        f"The model `{placeholder}` does not exist. Models: {served}.", "model_not_found", param="model"
-    )
+    text = _error(f"The model `{placeholder}` does not exist. Models: {served}.", "model_not_found", param="model")
     return text.replace("%", "%%").replace(placeholder, "%[var(txn.model),bytes(0,200),json(utf8s)]", 1)
 
 
 def _backend(config: HaproxyConfig) -> str:
+    server = f"{config.interceptor_host}:{config.interceptor_port}"
     return f"""backend interceptor
     # Only what has had no answer is sent again: no connection, or one that closed without a byte; 502 is how the
     # interceptor reports the same of the router. Inference may be repeated: it changes nothing.
     retry-on conn-failure empty-response 502
     # The name need not resolve yet: the gateway may start before the interceptor.
-    server interceptor {config.interceptor_host}:{config.interceptor_port} resolvers cluster resolve-prefer ipv4 init-addr libc,none"""
+    server interceptor {server} resolvers cluster resolve-prefer ipv4 init-addr libc,none"""
 
 
 def _metrics(config: HaproxyConfig) -> str:

@@ -21,9 +21,7 @@ def load_serving_stack(name: str, context: ServingContext) -> ServingStack:
         ValueError: there is none; the message lists those there are.
     """
     if name not in SERVING_STACKS:
-        raise ValueError(
-            f"serving stack {name!r} is not built yet; built: {', '.join(sorted(SERVING_STACKS))}"
-        )
+        raise ValueError(f"serving stack {name!r} is not built yet; built: {', '.join(sorted(SERVING_STACKS))}")
     module, kind = SERVING_STACKS[name]
     stack: ServingStack = getattr(importlib.import_module(module), kind)(context)
     return stack

@@ -12,7 +12,7 @@ from components.autoscaling.args import ScalingArgs
 from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
-from components.serving.timing import RequestTiming
+from components.timing import RequestTiming
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 
 from components.base import Component
 from components.labels import Workload
-from components.scheduling import spread_over_nodes
-from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
-from components.serving.pods import (
+from components.pods import (
     POD_IP,
     SKIP_AWAIT,
     confined,
@@ -55,6 +53,8 @@ from components.serving.pods import (
     serve_on_after_deletion,
     service_account,
 )
+from components.scheduling import spread_over_nodes
+from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.versions import VLLM_ENGINE
 
 PORT: Final = 8000
@@ -108,8 +108,10 @@ def _flag(name: str, value: str | int | float | bool) -> str:
 
 
 def startup_probe(budget_seconds: int) -> ProbeArgs:
-    """A probe that waits: it ends within 50 ms of the engine's first 200, and the kubelet then asks the readiness probe
-    at once. A probe that asks and returns is a second late on average, since the kubelet asks at most once a second.
+    """A probe that waits: it ends within 50 ms of the engine's first 200.
+
+    The kubelet then asks the readiness probe at once. A probe that asks and returns would be half a second late on
+    average, since the kubelet asks at most once a second.
 
     The budget is divided between a few runs: a run that fails for a reason of its own (the runtime is busy) costs its
     share and not the pod.
@@ -199,9 +201,7 @@ def _environment(engine: EngineArgs) -> list[EnvVarArgs]:
     token = engine.hugging_face_token
     if token is not None:
         reference = SecretKeySelectorArgs(name=token.secret, key=token.key)
-        variables.append(
-            EnvVarArgs(name="HF_TOKEN", value_from=EnvVarSourceArgs(secret_key_ref=reference))
-        )
+        variables.append(EnvVarArgs(name="HF_TOKEN", value_from=EnvVarSourceArgs(secret_key_ref=reference)))
     return variables
 
 
@@ -214,9 +214,7 @@ def _volumes(engine: EngineArgs) -> list[VolumeArgs]:
     return volumes
 
 
-def create_engine(
-    parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs
-) -> Deployment:
+def create_engine(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Deployment:
     """Make the Deployment and what belongs to it.
 
     Args:
@@ -247,9 +245,7 @@ def create_engine(
     Service(
         f"{name}-engine",
         metadata=metadata({**SKIP_AWAIT}),
-        spec=ServiceSpecArgs(
-            selector=selector, ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]
-        ),
+        spec=ServiceSpecArgs(selector=selector, ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]),
         opts=parent.child(),
     )
     PodDisruptionBudget(

@@ -24,10 +24,7 @@ from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs, Role, RoleBinding, RoleRef
 
 from components.base import Component
 from components.labels import EnvironmentLabels, Workload
-from components.scheduling import on_system_nodes
-from components.serving import engine
-from components.serving.base import ModelDeploymentArgs, ServingContext
-from components.serving.pods import (
+from components.pods import (
     NOBODY,
     POD_IP,
     SKIP_AWAIT,
@@ -38,7 +35,10 @@ from components.serving.pods import (
     serve_on_after_deletion,
     service_account,
 )
-from components.serving.timing import GENERATION_SECONDS, RequestTiming
+from components.scheduling import on_system_nodes
+from components.serving import engine
+from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.timing import GENERATION_SECONDS, RequestTiming
 from components.versions import VLLM_ROUTER
 
 PORT: Final = 8000
@@ -64,9 +64,7 @@ def router_name(model: str) -> str:
     return f"{model}-{Workload.ROUTER}"
 
 
-def router_arguments(
-    labels: EnvironmentLabels, model: str, policy: str, timing: RequestTiming
-) -> list[str]:
+def router_arguments(labels: EnvironmentLabels, model: str, policy: str, timing: RequestTiming) -> list[str]:
     """The arguments of `vllm-router`, each known to its Rust and to its Python command line.
 
     The router answers 503 when it has no worker, retries its own 503 as it does an engine's, and so holds requests
@@ -109,9 +107,7 @@ def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
         ),
         revision_history_limit=2,
         template=PodTemplateSpecArgs(
-            metadata=ObjectMetaArgs(
-                labels=labels.of(Workload.ROUTER, args.name), annotations=scraped(METRICS_PORT)
-            ),
+            metadata=ObjectMetaArgs(labels=labels.of(Workload.ROUTER, args.name), annotations=scraped(METRICS_PORT)),
             spec=PodSpecArgs(
                 service_account_name=router_name(args.name),
                 automount_service_account_token=True,
@@ -144,9 +140,7 @@ def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
     )
 
 
-def create_router(
-    parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs
-) -> Service:
+def create_router(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Service:
     """Make the router and what belongs to it.
 
     Args:

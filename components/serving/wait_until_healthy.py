@@ -1,5 +1,8 @@
-# Start-up probe of an engine: waits until GET http://$POD_IP:<port>/health answers 200, at most <seconds>.
-# It runs inside the engine's container, from its command line: standard library only, no imports of ours.
+"""Start-up probe of an engine: waits until GET http://$POD_IP:PORT/health answers 200, at most SECONDS.
+
+It runs inside the engine's container, from its command line: standard library only, no imports of ours.
+"""
+
 import http.client
 import os
 import sys

@@ -92,10 +92,8 @@ class EngineCore:
         plan: list[tuple[EngineSequence, int]] = []
         self._plan = plan
         budget = self.limits.max_num_batched_tokens
-        preemptions = self.stats.preemptions
         budget = self._schedule_running(plan, budget)
-        if self.waiting and (not plan or self.stats.preemptions == preemptions):
-            self._schedule_waiting(plan, budget, now)
+        self._schedule_waiting(plan, budget, now)
         if not plan:
             return None
         context = prefill = 0
@@ -184,12 +182,14 @@ class EngineCore:
         while self.blocks.available < blocks:
             victim = self.running.pop()
             self._preempt(victim)
+            if victim is sequence:
+                return False
         sequence.blocks += self.blocks.allocate(blocks)
         return True
 
     def _preempt(self, sequence: EngineSequence) -> None:
         self._release(sequence)
-        sequence.computed = sequence.registered = 0
+        sequence.computed = 0
         sequence.state = State.WAITING
         sequence.preemptions += 1
         self.stats.preemptions += 1

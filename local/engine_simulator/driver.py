@@ -26,14 +26,18 @@ class EngineDriver:
     Each step ends at the end of the one before plus its computed duration, not at the time when the timer
     fired, so that timer inaccuracy does not add up; steps shorter than a timer tick are made several at a
     time.
+
+    Attributes:
+        lag_seconds: by how much steps took longer than computed since the start, because the machine is too slow.
     """
 
     def __init__(self, core: EngineCore) -> None:
         self.core = core
         self._loop = asyncio.get_running_loop()
         self._deadline: float | None = None
-        self._lag = 0.0
-        self._lag_reported = time.monotonic()
+        self.lag_seconds = 0.0
+        self._reported_lag = 0.0
+        self._reported_at = time.monotonic()
 
     def submit(self, sequence: EngineSequence) -> None:
         """Queue a sequence; it joins the batch at the next step."""
@@ -80,12 +84,13 @@ class EngineDriver:
                 sequence.on_token(sequence.generated)
 
     def _note_lag(self, seconds: float, now: float) -> None:
-        self._lag += seconds
-        if now - self._lag_reported > _LAG_WARNING_SECONDS:
+        self.lag_seconds += seconds
+        elapsed = now - self._reported_at
+        if elapsed > _LAG_WARNING_SECONDS:
             log.warning(
-                "this machine is too slow for the simulated GPU: %.1f s behind in %.0f s; "
-                "latencies are longer than computed",
-                self._lag,
-                now - self._lag_reported,
+                "this machine is too slow for the simulated GPU: %.1f s behind in %.0f s; latencies are longer than "
+                "computed",
+                self.lag_seconds - self._reported_lag,
+                elapsed,
             )
-            self._lag, self._lag_reported = 0.0, now
+            self._reported_lag, self._reported_at = self.lag_seconds, now

@@ -40,7 +40,7 @@ class ImageProgram(BaseModel):
 
     runs: Literal["real", "simulated"]
     description: str = Field(min_length=1)
-    entrypoint: tuple[str, ...] = Field(min_length=1)
+    entrypoint: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     programs: dict[str, tuple[str, ...]] = Field(min_length=1)
     stop_signal: str = "SIGTERM"

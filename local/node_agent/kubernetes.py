@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import httpx2
 from lightkube import ApiError
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import SingleConfig
+from lightkube.config.models import User
 from lightkube.core.async_client import AsyncClient
 from lightkube.models.authentication_v1 import BoundObjectReference, TokenRequestSpec
 from lightkube.models.core_v1 import EventSource, ObjectReference
@@ -28,6 +30,7 @@ from lightkube.resources.core_v1 import (
 )
 
 from local.node_agent.states import now
+from local.node_agent.transport import AiohttpTransport
 
 # The API server ends a watch after this time; the client goes on from where it was.
 WATCH_SECONDS = 300
@@ -106,10 +109,15 @@ class LightkubeApi(AsyncClient):
     """The API through lightkube."""
 
     def __init__(self, config: SingleConfig) -> None:
-        timeout = httpx2.Timeout(REQUEST_TIMEOUT_SECONDS)
-        # http2: many pods that start together share one connection instead of a TLS handshake each.
+        user = config.user or User()
+        transport = AiohttpTransport(verify_cluster(config.cluster, user, config.abs_file, trust_env=False))
         # trust_env: proxies and tokens of the agent's own environment have no part in this.
-        super().__init__(config, timeout=timeout, trust_env=False, http2=True)
+        super().__init__(
+            config,
+            timeout=httpx2.Timeout(REQUEST_TIMEOUT_SECONDS),
+            trust_env=False,
+            transport=transport,
+        )
 
     async def list_pods(self) -> tuple[list[Pod], str]:
         """See KubernetesApi."""

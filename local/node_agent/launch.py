@@ -10,7 +10,7 @@ from lightkube.models.core_v1 import Container
 from local.node_agent import files
 from local.node_agent.container_env import container_environment
 from local.node_agent.expansion import expand
-from local.node_agent.fields import PodFields, meta
+from local.node_agent.fields import ContainerConfigError, PodFields, meta
 from local.node_agent.images import PLACEHOLDERS, ImageProgram
 from local.node_agent.kubernetes import ObjectReader
 from local.node_agent.paths import PathMap
@@ -74,6 +74,8 @@ async def prepare(container: Container, program: ImageProgram, setting: PodSetti
         [expand(word, variables) for word in container.command or []],
         [expand(word, variables) for word in container.args or []],
     )
+    if not words:
+        raise ContainerConfigError("no command specified, and the image has none")
     env = _base_environment(container, setting) | setting.fields.simulation_environment()
     env |= {name: paths.rewrite(value) for name, value in variables.items()}
     return Launch(

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 # Changes that belong together (started, then ready) come within this time and make one patch.
 SETTLE_SECONDS = 0.002
 FIRST_RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 1.0
 
 
 class StatusWriter:
@@ -49,8 +49,7 @@ class StatusWriter:
             try:
                 await self._write()
             except API_ERRORS as error:
-                pod = meta(self._pod)
-                log.info("%s/%s: its status waits for the API: %s", pod.namespace, pod.name, error)
+                self._log_once(error, first=retry == FIRST_RETRY_SECONDS)
                 self._changed.set()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, LONGEST_RETRY_SECONDS)
@@ -64,6 +63,12 @@ class StatusWriter:
         if not self._gone.is_set():
             self.changed()
             await first_of(self._idle.wait(), self._gone.wait())
+
+    def _log_once(self, error: Exception, *, first: bool) -> None:
+        """An outage is one line per pod, not one per attempt."""
+        if first:
+            pod = meta(self._pod)
+            log.info("%s/%s: its status waits for the API: %s", pod.namespace, pod.name, error)
 
     async def _write(self) -> None:
         status = self._compute()

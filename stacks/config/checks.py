@@ -45,7 +45,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         yield from _check_pool(config, pool, f"node_pools[{index}]")
     by_name = {pool.name: pool for pool in pools if has(pool, "name")}
     # A pool whose name is broken may be the one that is meant.
-    names_known = has(config, "node_pools") and all(has(pool, "name") for pool in pools)
+    names_known = bool(pools) and all(has(pool, "name") for pool in pools)
     for index, deployment in enumerate(deployments):
         if names_known:
             yield from _check_pool_name(deployment, by_name, f"model_deployments[{index}]")

@@ -114,7 +114,7 @@ def _position(error: FieldError) -> tuple[float, float]:
     first = section.partition(".")[0]
     index = re.match(r"\d{1,9}", rest)
     return (
-        sections.index(first) if first in sections else -1 if first == "stack" else math.inf,
+        sections.index(first) if first in sections else -1 if first in {"stack", "environment"} else math.inf,
         int(index[0]) if index else -1,
     )
 

@@ -71,14 +71,14 @@ class TimeSlicing(Strictly):
     """Pods take turns on a GPU, without isolation of memory or faults: for development and batch."""
 
     mode: Literal[SharingMode.TIME_SLICING] = Field(description="Taking turns.")
-    replicas: Int = Field(ge=2, le=48, description="Pods per GPU (GKE allows 2 to 48; so do we everywhere).")
+    replicas: Int = Field(ge=2, le=48, description="Pods per GPU, 2 to 48: the limit of GKE, taken for all clouds.")
 
 
 class MpsSharing(Strictly):
     """NVIDIA Multi-Process Service: pods share a GPU at the same time."""
 
     mode: Literal[SharingMode.MPS] = Field(description="Sharing at the same time.")
-    replicas: Int = Field(ge=2, le=48, description="Pods per GPU (MPS serves at most 48 clients).")
+    replicas: Int = Field(ge=2, le=48, description="Pods per GPU, 2 to 48: the limit of GKE, taken for all clouds.")
 
 
 Sharing = Annotated[NoSharing | MigSharing | TimeSlicing | MpsSharing, Field(discriminator="mode")]

@@ -7,9 +7,9 @@ from typing import Final
 
 import pulumi
 
-from components.cluster import Cloud, ClusterArgs, ClusterHandle, NodePoolArgs
 from components.clouds.local.cluster import LocalCluster, LocalClusterArgs, ensure_reachable, kubeconfig_path
 from components.clouds.local.gpu_node_pool import GpuNodePool, SystemNodePool
+from components.cluster import Cloud, ClusterArgs, ClusterHandle, NodePoolArgs
 
 
 class LocalCloud:

@@ -50,9 +50,7 @@ class LocalCluster(Component):
         handle: for the layers above.
     """
 
-    def __init__(
-        self, name: str, args: LocalClusterArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LocalClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("local", name, opts)
         provider = Provider(
             f"{name}-provider",
@@ -100,7 +98,7 @@ def ensure_reachable(kubeconfig: Path) -> None:
 def _server(kubeconfig: Path) -> tuple[str, int]:
     try:
         document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-        server = urlsplit(document["clusters"][0]["cluster"]["server"])
+        server = urlsplit(str(document["clusters"][0]["cluster"]["server"]))
         host, port = server.hostname, server.port
     except FileNotFoundError:
         raise ClusterUnreachableError(f"there is no kubeconfig at {kubeconfig}: {HINT}") from None

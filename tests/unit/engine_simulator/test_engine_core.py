@@ -100,6 +100,36 @@ def test_the_youngest_is_preempted_recomputed_and_loses_no_token() -> None:
     assert blocks_in_use(core) == 0
 
 
+def test_the_preempted_request_is_first_in_the_queue() -> None:
+    core = make_core(blocks=16, seqs=2, batched_tokens=256)
+    engine = VirtualEngine(core)
+    engine.add(prompt=112, output=100)
+    young = engine.add(prompt=112, output=60)
+    late = engine.add(prompt=16, output=1)
+    while not young.preemptions:
+        assert engine.step() is not None
+    assert list(core.waiting) == [young, late]
+    # The prompt of `late` would fit; it does not overtake.
+    assert core.blocks.available >= 1
+
+
+def test_idle_cached_blocks_are_not_counted_twice() -> None:
+    # 6 cached blocks are idle and 10 are in use: sharing the 6 leaves none for the rest of the prompt.
+    core = make_core(blocks=16, batched_tokens=256, prefix_caching=True)
+    engine = VirtualEngine(core)
+    ids = list(range(96))
+    engine.add(96, 1, block_hashes(ids, 16))
+    engine.run()
+    engine.add(150, 10)
+    engine.step()
+    assert (blocks_in_use(core), core.blocks.available) == (10, 6)
+    late = engine.add(112, 1, block_hashes([*ids, *ids[:16]], 16))
+    engine.step()
+    assert late.computed == 0
+    engine.run()
+    assert (finished(late), late.cached) == (True, 96)
+
+
 def test_abort_frees_the_blocks_of_running_and_waiting_requests() -> None:
     core = make_core(seqs=1)
     engine = VirtualEngine(core)

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.engine_simulator import prompts, responses
@@ -124,6 +124,7 @@ def test_bodies_that_are_no_json_object_are_refused(body: bytes) -> None:
     assert caught.value.status == 400
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["model", "messages", "stream", "max_tokens", "n", "stop", "stream_options"]),

@@ -121,6 +121,7 @@ PATHS = {
     "pods": ("/api/v1", "Pod"),
     "events": ("/api/v1", "Event"),
     "scaledobjects": ("/apis/keda.sh/v1alpha1", "ScaledObject"),
+    "horizontalpodautoscalers": ("/apis/autoscaling/v2", "HorizontalPodAutoscaler"),
 }
 
 
@@ -260,10 +261,8 @@ def write_kubeconfig(path: Path, server: str) -> None:
     )
 
 
-def deployment(
-    model: str, desired: int, ready: int, *, writer: str = "keda", startup: str | None = "3.0"
-) -> dict[str, Any]:
-    """An engine Deployment as the API shows it; ``writer`` last set its replicas."""
+def deployment(model: str, desired: int, ready: int, *, startup: str | None = "3.0") -> dict[str, Any]:
+    """An engine Deployment as the API shows it."""
     annotations = {} if startup is None else {"simulation.inference.platform/startup-seconds": startup}
     return {
         "kind": "Deployment",
@@ -272,23 +271,6 @@ def deployment(
             "name": f"{model}-engine",
             "namespace": "inference-dev",
             "labels": {"inference.platform/component": "engine", "inference.platform/model": model},
-            "managedFields": [
-                {
-                    "manager": "pulumi",
-                    "operation": "Apply",
-                    "time": "2026-01-01T00:00:00Z",
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:spec": {"f:template": {}}},
-                },
-                {
-                    "manager": writer,
-                    "operation": "Update",
-                    "subresource": "scale",
-                    "time": "2026-01-01T00:00:01Z",
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:spec": {"f:replicas": {}}},
-                },
-            ],
         },
         "spec": {
             "replicas": desired,
@@ -299,6 +281,32 @@ def deployment(
             },
         },
         "status": {"readyReplicas": ready} if ready else {},
+    }
+
+
+def scaled_object(
+    name: str, *, reason: str = "ScalerNotActive", labels: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    """KEDA's object as the API shows it; it scales the Deployment ``<name>-engine``."""
+    active = {"type": "Active", "status": str(reason == "ScalerActive"), "reason": reason}
+    return {
+        "kind": "ScaledObject",
+        "apiVersion": "keda.sh/v1alpha1",
+        "metadata": {"name": name, "namespace": "inference-dev", "labels": labels or {}},
+        "spec": {"scaleTargetRef": {"name": f"{name}-engine"}, **spec},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "x"}, active]},
+    }
+
+
+def hpa(name: str, replicas: int, scaled_at: str | None) -> dict[str, Any]:
+    """An HPA as the API shows it; it scales the Deployment ``<name>-engine``."""
+    status: dict[str, Any] = {"currentReplicas": replicas, "desiredReplicas": replicas}
+    return {
+        "kind": "HorizontalPodAutoscaler",
+        "apiVersion": "autoscaling/v2",
+        "metadata": {"name": f"keda-hpa-{name}", "namespace": "inference-dev"},
+        "spec": {"maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": f"{name}-engine"}},
+        "status": status if scaled_at is None else {**status, "lastScaleTime": scaled_at},
     }
 
 

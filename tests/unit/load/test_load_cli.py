@@ -11,6 +11,8 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,11 +25,13 @@ from typer.testing import CliRunner
 from load.cli import app
 from load.replicas import ReplicaWatch
 from load.run import Cluster, LoadError, Options, base_url, build_schedule, chosen_models
+from load.scaling import ScalerWatch
 from tests.unit.load.doubles import (
     client_of,
     deployment,
     gateway,
     kubernetes_api,
+    scaled_object,
     whole,
     write_kubeconfig,
 )
@@ -104,13 +108,15 @@ async def test_json_prints_nothing_else_and_a_failure_is_status_1(trace_file: st
     assert ended.summary["failures"] == {"status 503": {"count": 1, "first": "code: no worker"}}
 
 
-async def test_with_a_cluster_the_timeline_and_the_writers_are_in_the_summary(trace_file: str, tmp_path: Path) -> None:
+async def test_with_a_cluster_the_summary_has_timeline_and_decisions(trace_file: str, tmp_path: Path) -> None:
     async with kubernetes_api() as api:
         for model in ("chat", "code"):
             api.put("deployments", deployment(model, 0, 0))
+            api.put("scaledobjects", scaled_object(model))
         write_kubeconfig(tmp_path / "kubeconfig", api.url)
 
         async def waking(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            api.put("scaledobjects", scaled_object(body["model"], reason="ScalerActive"))
             for desired in (1, 0):
                 api.put("deployments", deployment(body["model"], desired, desired))
             return await whole(request, body)
@@ -123,7 +129,7 @@ async def test_with_a_cluster_the_timeline_and_the_writers_are_in_the_summary(tr
         "chat": [[0, 0], [1, 1], [0, 0]],
         "code": [[0, 0], [1, 1], [0, 0]],
     }
-    assert ended.summary["scaled_by"]["writers"] == {"keda": 4}
+    assert ended.summary["scaled_by"]["decided"] == {"keda ScalerActive": 2}
     assert "all models at zero" in ended.out
     assert "0 → 1 → 0" in ended.out
 
@@ -232,23 +238,22 @@ def test_help_names_every_option_of_the_trace() -> None:
         assert option in result.stdout
 
 
-async def test_the_idle_gap_outlasts_the_cooldown_of_the_slowest_model() -> None:
+@asynccontextmanager
+async def cluster_of(*models: str, **cooldowns: int) -> AsyncIterator[Cluster]:
     async with kubernetes_api() as api, client_of(api.url) as client:
-        for model, cooldown in (("chat", 20), ("code", 45)):
+        for model in models:
             api.put("deployments", deployment(model, 0, 0))
-            api.put(
-                "scaledobjects",
-                {
-                    "kind": "ScaledObject",
-                    "apiVersion": "keda.sh/v1alpha1",
-                    "metadata": {"name": model, "labels": {"inference.platform/model": model}},
-                    "spec": {"scaleTargetRef": {"name": model}, "cooldownPeriod": cooldown},
-                },
-            )
+            api.put("scaledobjects", scaled_object(model, cooldownPeriod=cooldowns[model]))
         watch = ReplicaWatch(client, "inference-dev")
+        scalers = ScalerWatch(client, "inference-dev", watch.model_of_deployment)
         await watch.first_look()
-        cluster = Cluster(client, "inference-dev", watch)
-        schedule, _ = await build_schedule(Options("http://x", burst=10.0, speed_up=2.0), ["chat", "code"], cluster)
+        await scalers.first_look()
+        yield Cluster(client, "inference-dev", watch, scalers)
+
+
+async def test_the_idle_gap_outlasts_the_cooldown_of_the_slowest_model() -> None:
+    async with cluster_of("chat", "code", "idle", chat=20, code=45, idle=600) as cluster:
+        schedule, _ = build_schedule(Options("http://x", burst=10.0, speed_up=2.0), ["chat", "code"], cluster)
     times = [request.at for request in schedule]
     gaps = [after - before for before, after in pairwise(times)]
     # Bursts of 10 s last 5 s at twice the speed; the gap of 45 + 30 s is real time.
@@ -256,20 +261,20 @@ async def test_the_idle_gap_outlasts_the_cooldown_of_the_slowest_model() -> None
     assert times[-1] < 5.0 + 75.0 + 5.0
 
 
-async def test_without_a_cluster_the_gap_is_a_minute_and_can_be_chosen() -> None:
+def test_without_a_cluster_the_gap_is_a_minute_and_can_be_chosen() -> None:
     for options, least in ((Options("http://x"), 60.0), (Options("http://x", idle_gap=7.0, rate=50.0), 7.0)):
-        schedule, clipped = await build_schedule(options, ["chat"], None)
+        schedule, clipped = build_schedule(options, ["chat"], None)
         times = [request.at for request in schedule]
         assert least <= max(b - a for a, b in pairwise(times)) < least + 40.0
         assert clipped == 0
 
 
 async def test_requests_need_models_that_exist() -> None:
-    async with kubernetes_api() as api, client_of(api.url) as client:
-        watch = ReplicaWatch(client, "inference-dev")
-        await watch.first_look()
-
+    async with cluster_of() as cluster:
         with pytest.raises(LoadError, match=r"no engine Deployment of any model \(found: none\)"):
-            chosen_models(None, Cluster(client, "inference-dev", watch))
+            chosen_models(None, cluster)
+    async with cluster_of("b", "a", a=1, b=1) as cluster:
+        assert chosen_models(None, cluster) == ["a", "b"]
+        assert chosen_models(["b"], cluster) == ["b"]
     assert chosen_models(None, None) == ["chat", "code"]
     assert chosen_models(["a"], None) == ["a"]

@@ -1,31 +1,20 @@
-"""The watch of replicas and the proof of who scaled, against a double of the Kubernetes API.
+"""The watch of replicas against a double of the Kubernetes API.
 
-Shows: changes only, writers from managed fields, survival of ended watches. Does not show the real API
-server's timing, access rules or managed fields; the tests on the embedded cluster do.
+Shows: changes only, survival of ended watches, one message for what cannot be watched. Does not show the real
+API server's timing or access rules; the tests on the embedded cluster do.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lightkube.models.meta_v1 import ManagedFieldsEntry
 
-from load.replicas import Change, ReplicaWatch, connect, timeline
+from load.follow import ClusterError, connect
+from load.replicas import Change, ReplicaWatch, timeline
 from load.run import background
-from load.scaling import (
-    ClusterError,
-    Rescale,
-    ScalingEvent,
-    cooldowns,
-    replicas_writer,
-    scaled_by,
-    scaling_events,
-)
 from tests.unit.load.doubles import KubernetesApi, client_of, deployment, kubernetes_api, pod, write_kubeconfig
 
 pytestmark = pytest.mark.unit
@@ -42,18 +31,12 @@ async def watching(api: KubernetesApi) -> AsyncIterator[ReplicaWatch]:
             yield watch
 
 
-async def test_only_changes_are_noted_with_the_writer_of_each() -> None:
+async def test_only_changes_are_noted() -> None:
     async with kubernetes_api() as api:
         api.put("deployments", deployment("chat", 0, 0))
         async with watching(api) as watch:
-            for desired, ready, writer in (
-                (1, 0, "keda"),
-                (1, 0, "keda"),
-                (1, 1, "keda"),
-                (3, 1, "kube-controller-manager"),
-                (0, 0, "keda"),
-            ):
-                api.put("deployments", deployment("chat", desired, ready, writer=writer))
+            for desired, ready in ((1, 0), (1, 0), (1, 1), (3, 1), (0, 0)):
+                api.put("deployments", deployment("chat", desired, ready))
             assert await watch.until(lambda: len(watch.changes) >= 5, DEADLINE)
             assert [change[1:] for change in watch.changes] == [
                 ("chat", 0, 0),
@@ -62,13 +45,28 @@ async def test_only_changes_are_noted_with_the_writer_of_each() -> None:
                 ("chat", 3, 1),
                 ("chat", 0, 0),
             ]
-            assert [change[1:] for change in watch.rescales] == [
-                ("chat", 0, 1, "keda"),
-                ("chat", 1, 3, "kube-controller-manager"),
-                ("chat", 3, 0, "keda"),
-            ]
             assert watch.startup_seconds == {"chat": "3.0"}
             assert watch.models == ["chat"]
+            assert watch.model_of_deployment("chat-engine") == "chat"
+            assert watch.model_of_deployment("other") is None
+
+
+async def test_pods_that_exist_and_are_ready_are_noted() -> None:
+    async with kubernetes_api() as api:
+        api.put("deployments", deployment("chat", 0, 0))
+        async with watching(api) as watch:
+            api.put("pods", pod("chat", "chat-1", ready=False))
+            api.put("pods", pod("chat", "chat-1", ready=True))
+            api.put("pods", pod("chat", "chat-1", ready=True))
+            api.put("pods", pod("chat", "chat-2", ready=False))
+            api.delete("pods", "chat-1")
+            assert await watch.until(lambda: len(watch.pod_changes) >= 4, DEADLINE)
+            assert [change[1:] for change in watch.pod_changes] == [
+                ("chat", 1, 0),
+                ("chat", 1, 1),
+                ("chat", 2, 1),
+                ("chat", 1, 0),
+            ]
 
 
 async def test_a_model_is_at_zero_when_no_pod_is_left() -> None:
@@ -155,108 +153,3 @@ async def test_replicas_of_several_deployments_of_a_model_add_up() -> None:
         async with watching(api) as watch:
             assert watch.counts("chat") == (3, 2)
             assert watch.models == ["chat", "code"]
-
-
-def managed(manager: str, second: int, fields: dict[str, Any]) -> ManagedFieldsEntry:
-    return ManagedFieldsEntry(manager=manager, time=datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), fieldsV1=fields)
-
-
-def test_the_latest_owner_of_the_replicas_wrote_them() -> None:
-    owns: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
-    entries = [
-        managed("pulumi", 1, owns),
-        managed("keda", 2, owns),
-        managed("kube-controller-manager", 3, {"f:status": {"f:replicas": {}}}),
-    ]
-    assert replicas_writer(entries) == "keda"
-    assert replicas_writer(entries[2:]) == replicas_writer([]) == "unknown"
-
-
-def scaling_event(uid: str, reason: str, count: int, message: str = "m", by: str = "keda-operator") -> ScalingEvent:
-    return ScalingEvent(uid, reason, "ScaledObject/chat", by, message, count)
-
-
-def test_only_what_happened_meanwhile_proves_who_scaled() -> None:
-    before = [scaling_event("1", "KEDAScaleTargetActivated", 2), scaling_event("2", "SuccessfulRescale", 5)]
-    after = [
-        scaling_event("1", "KEDAScaleTargetActivated", 2),
-        scaling_event("2", "SuccessfulRescale", 7, "New size: 3", "horizontal-pod-autoscaler"),
-        scaling_event("3", "SuccessfulRescale", 1, "New size: 1", "horizontal-pod-autoscaler"),
-    ]
-    rescales = [Rescale(12.0, "chat", 0, 1, "keda"), Rescale(13.5, "chat", 1, 3, "kube-controller-manager")]
-    assert scaled_by(before, after, rescales, start=10.0) == {
-        "events": {
-            "SuccessfulRescale": {
-                "count": 3,
-                "by": "horizontal-pod-autoscaler",
-                "objects": {"ScaledObject/chat": 3},
-                "messages": {"New size: 3": 2, "New size: 1": 1},
-            }
-        },
-        "writers": {"keda": 1, "kube-controller-manager": 1},
-        "changes": [[2.0, "chat", 0, 1, "keda"], [3.5, "chat", 1, 3, "kube-controller-manager"]],
-    }
-
-
-def api_event(name: str, reason: str, **more: Any) -> dict[str, Any]:
-    return {
-        "kind": "Event",
-        "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": "inference-dev", "uid": name},
-        "involvedObject": {"kind": "ScaledObject", "name": "chat"},
-        "reason": reason,
-        **more,
-    }
-
-
-async def test_events_of_both_recorders_are_read() -> None:
-    """KEDA 2.21 writes events.k8s.io events (series, reportingComponent), the HPA legacy ones (count, source)."""
-    async with kubernetes_api() as api:
-        api.put(
-            "events",
-            api_event(
-                "a",
-                "KEDAScaleTargetActivated",
-                message="Scaled",
-                reportingComponent="keda-operator",
-                series={"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"},
-                eventTime="2026-01-01T00:00:00.000000Z",
-            ),
-        )
-        api.put(
-            "events",
-            api_event(
-                "b", "SuccessfulRescale", message="New", count=4, source={"component": "horizontal-pod-autoscaler"}
-            ),
-        )
-        api.put("events", api_event("c", "KEDAScaleTargetDeactivated", reportingComponent="keda-operator"))
-        api.put("events", api_event("d", "Scheduled", count=9))
-        async with client_of(api.url) as client:
-            found = await scaling_events(client, "inference-dev")
-    assert [(event.uid, event.by, event.message, event.count) for event in found] == [
-        ("a", "keda-operator", "Scaled", 2),
-        ("b", "horizontal-pod-autoscaler", "New", 4),
-        ("c", "keda-operator", "", 1),
-    ]
-
-
-async def test_cooldowns_come_from_the_scaled_objects_of_each_model() -> None:
-    async with kubernetes_api() as api, client_of(api.url) as client:
-        for name, labels, spec in (
-            ("a", {"inference.platform/model": "chat"}, {"cooldownPeriod": 25}),
-            ("b", {}, {"scaleTargetRef": {"name": "code"}}),
-        ):
-            target = {"scaleTargetRef": {"name": "ignored"}}
-            api.put(
-                "scaledobjects",
-                {
-                    "kind": "ScaledObject",
-                    "apiVersion": "keda.sh/v1alpha1",
-                    "metadata": {"name": name, "labels": labels},
-                    "spec": {**target, **spec},
-                },
-            )
-        # 300 s is KEDA's own default.
-        assert await cooldowns(client, "inference-dev") == {"chat": 25.0, "code": 300.0}
-        api.absent.add("scaledobjects")
-        assert await cooldowns(client, "inference-dev") == {}

@@ -78,13 +78,21 @@ SCALED_BY = {
     "events": {
         "SuccessfulRescale": {
             "count": 2,
+            "at_least": False,
             "by": "horizontal-pod-autoscaler",
             "objects": {},
             "messages": {"New size: 3": 2},
-        }
+        },
+        "KEDAScaleTargetActivated": {
+            "count": 1,
+            "at_least": True,
+            "by": "keda-operator",
+            "objects": {},
+            "messages": {"Scaled": 1},
+        },
     },
-    "writers": {"keda": 1},
-    "changes": [[1.25, "chat", 0, 1, "keda"]],
+    "decisions": [[1.25, "chat", "keda", "ScalerActive"]],
+    "decided": {"keda ScalerActive": 1, "hpa": 3},
 }
 
 
@@ -132,7 +140,8 @@ def test_the_table_says_what_a_reader_needs() -> None:
         "0 → 1 → 0",
         "failed: 1 x status 503; first: code: no worker",
         "event: 2 x SuccessfulRescale by horizontal-pod-autoscaler; such as: New size: 3",
-        "scaled:      1.2 s  chat 0 → 1 by keda",
+        "event: at least 1 x KEDAScaleTargetActivated by keda-operator; such as: Scaled",
+        "decided: 1 x keda ScalerActive, 3 x hpa",
         "3 requests in 4.0 s, 32 tokens, speed-up 10",
         "simulated: the engines are simulators",
         "1 requests given up by this client",

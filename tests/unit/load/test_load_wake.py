@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+import load.run
 from load.replay import Failure, Outcome
 from load.report import last_line
 from load.run import LoadError
@@ -35,6 +36,12 @@ from tests.unit.load.doubles import (
 )
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doubles write events and conditions at once."""
+    monkeypatch.setattr(load.run, "RECORD_SECONDS", 0.0)
 
 
 class Chain:
@@ -86,7 +93,7 @@ async def test_each_round_wakes_once_and_loses_nothing(tmp_path: Path, stream: b
     assert json.loads(last_line(summary))["on_top_of_startup_ms"]["p95"] > 0
     assert summary["phases_ms"]["pod_ready"]["p50"] > 0
     assert [entry[1:] for entry in summary["replicas"]["chat"]] == [[0, 0], *[[1, 0], [1, 1], [0, 0]] * 5]
-    assert summary["scaled_by"]["writers"] == {"keda": 10}
+    assert summary["scaled_by"] == {"events": {}, "decisions": [], "decided": {}}
     assert lines[0] == "5 wakes of chat with 1 request(s) each: 5 requests, 0 lost"
     assert said.getvalue().count("1 of 1 answered") == 5
 

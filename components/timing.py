@@ -62,8 +62,7 @@ class RetryPlan:
 
     @classmethod
     def covering(cls, seconds: float) -> RetryPlan:
-        """The fewest attempts that hold a request for at least this long, with the shortest pause that
-        MOST_ATTEMPTS allows.
+        """The plan that holds a request for at least this long, with the shortest pause that MOST_ATTEMPTS allows.
 
         Raises:
             ValueError: not a positive time.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import pulumi
 from pulumi_kubernetes.core.v1 import (
     CapabilitiesArgs,
     EnvVarArgs,
@@ -23,7 +22,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.base import Component
-from components.serving.timing import PRE_STOP_SECONDS
+from components.timing import PRE_STOP_SECONDS
 
 SKIP_AWAIT: Final[Mapping[str, str]] = {"pulumi.com/skipAwait": "true"}
 """Pulumi does not wait for these: there is nothing to wait for at zero replicas, and the autoscaler owns the number."""
@@ -51,9 +50,7 @@ def scraped(port: int, path: str = "/metrics") -> dict[str, str]:
     }
 
 
-def http_probe(
-    path: str, port: int, *, period: int, failures: int = 3, timeout: int = 5
-) -> ProbeArgs:
+def http_probe(path: str, port: int, *, period: int, failures: int = 3, timeout: int = 5) -> ProbeArgs:
     """A GET of the pod's own address; seconds."""
     return ProbeArgs(
         http_get=HTTPGetActionArgs(path=path, port=port),
@@ -65,9 +62,7 @@ def http_probe(
 
 def serve_on_after_deletion() -> LifecycleArgs:
     """Wait before SIGTERM until those who send requests have heard of the deletion."""
-    return LifecycleArgs(
-        pre_stop=LifecycleHandlerArgs(sleep=SleepActionArgs(seconds=PRE_STOP_SECONDS))
-    )
+    return LifecycleArgs(pre_stop=LifecycleHandlerArgs(sleep=SleepActionArgs(seconds=PRE_STOP_SECONDS)))
 
 
 def confined(user: int | None = None) -> SecurityContextArgs:
@@ -88,13 +83,11 @@ def confined(user: int | None = None) -> SecurityContextArgs:
     )
 
 
-def service_account(
-    parent: Component, logical_name: str, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions | None = None
-) -> ServiceAccount:
+def service_account(parent: Component, logical_name: str, metadata: ObjectMetaArgs) -> ServiceAccount:
     """A ServiceAccount whose token is mounted nowhere; a pod that needs it asks for it itself."""
     return ServiceAccount(
         logical_name,
         metadata=metadata,
         automount_service_account_token=False,
-        opts=opts or parent.child(),
+        opts=parent.child(),
     )

@@ -1,0 +1,196 @@
+"""From a checked configuration to components, in order, each given only what it needs.
+
+    cluster -> node pools -> namespace -> gateway and serving (with its scaling)
+
+Accelerator runtime, observability and KEDA are what the cluster brings (`ClusterHandle.provides`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from components.autoscaling.args import ScalingArgs
+from components.clouds import load_cloud
+from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
+from components.gateway.gateway import Gateway, GatewayArgs
+from components.labels import EnvironmentLabels
+from components.scheduling import GpuPool, Sharing, SharingMode
+from components.serving import load_serving_stack
+from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from planner.catalog import gpus, instances
+from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
+from stacks.config.placement import engine_limits, shares_per_gpu
+
+NEEDED = frozenset(Capability)
+"""What the layers here build on. Nothing of it is installed by us yet: the cluster has to bring it."""
+
+
+@dataclass(frozen=True)
+class EnvironmentOutputs:
+    """What the stack exports.
+
+    Attributes:
+        url: of the gateway; the OpenAI API is below /v1 of it.
+        models: names that clients may ask for.
+        namespace: of the workloads.
+        kubeconfig: path of the file that gives access to the cluster.
+    """
+
+    url: pulumi.Output[str]
+    models: tuple[str, ...]
+    namespace: str
+    kubeconfig: str
+
+    def export(self) -> None:
+        """Make them the stack's outputs."""
+        pulumi.export("url", self.url)
+        pulumi.export("models", list(self.models))
+        pulumi.export("namespace", self.namespace)
+        pulumi.export("kubeconfig", self.kubeconfig)
+
+
+def build_environment(config: EnvironmentConfig, environment: str) -> EnvironmentOutputs:
+    """Register everything that the environment consists of.
+
+    Args:
+        config: from `load_environment`, which has checked it.
+        environment: its name, which is the stack's.
+
+    Raises:
+        ClusterUnreachableError: the cloud's cluster should be there and is not.
+        ValueError: the cluster lacks something that nobody installs yet.
+    """
+    labels = EnvironmentLabels(environment)
+    cloud = load_cloud(config.cloud.value)
+    cluster = cloud.create_cluster(
+        environment, ClusterArgs(environment=environment, gateway_host_port=config.gateway.host_port)
+    )
+    missing = NEEDED - cluster.provides
+    if missing:
+        raise ValueError(f"the cluster does not bring {', '.join(sorted(missing))}, and installing it is not built yet")
+    pools = {pool.name: gpu_pool(pool) for pool in config.node_pools}
+    nodes = cloud.create_node_pools(
+        environment, [node_pool_args(pool, pools[pool.name]) for pool in config.node_pools], cluster
+    )
+    namespace = create_namespace(labels, cluster, tuple(nodes))
+    by_name = {pool.name: pool for pool in config.node_pools}
+    deployments = [
+        model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
+        for deployment in config.model_deployments
+    ]
+    gateway = create_gateway(labels, cluster, deployments, namespace)
+    context = ServingContext(cluster=cluster, labels=labels, gateway_host=gateway.host, after=(namespace,))
+    serving = load_serving_stack(config.serving_stack.value, context)
+    for deployment in deployments:
+        serving.deploy(deployment)
+    return EnvironmentOutputs(
+        url=gateway.url,
+        models=tuple(deployment.name for deployment in deployments),
+        namespace=labels.namespace,
+        kubeconfig=cluster.kubeconfig,
+    )
+
+
+def gpu_pool(pool: NodePool) -> GpuPool:
+    """The GPUs of a configured pool, from the catalogue."""
+    instance = instances()[pool.instance_type]
+    sharing = pool.sharing
+    return GpuPool(
+        name=pool.name,
+        # GPU feature discovery writes the maker's name with dashes.
+        product=gpus()[instance.gpu].name.replace(" ", "-"),
+        gpus_per_node=instance.gpus,
+        vcpu=instance.vcpu,
+        memory_gib=instance.memory_gib,
+        sharing=Sharing(
+            mode=SharingMode(sharing.mode.value),
+            slices_per_gpu=shares_per_gpu(pool),
+            profile=sharing.profile if isinstance(sharing, MigSharing) else "",
+        ),
+    )
+
+
+def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool) -> NodePoolArgs:
+    """A configured pool as a cloud wants it."""
+    return NodePoolArgs(
+        gpus=gpus_of_pool,
+        instance_type=pool.instance_type,
+        capacity_type=pool.capacity_type.value,
+        min_nodes=pool.min_nodes,
+        max_nodes=pool.max_nodes,
+    )
+
+
+def model_deployment_args(
+    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool
+) -> ModelDeploymentArgs:
+    """A configured model deployment as a serving stack wants it, with the planner's limits where none are given."""
+    engine, limits = deployment.engine, engine_limits(pool, deployment)
+    return ModelDeploymentArgs(
+        name=deployment.name,
+        engine=EngineArgs(
+            model=deployment.source.hugging_face,
+            max_model_len=limits.max_model_len if limits else engine.max_model_len,
+            max_num_seqs=limits.max_num_seqs if limits else engine.max_num_seqs,
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            tensor_parallel=engine.tensor_parallel,
+            extra_args=engine.extra_args,
+        ),
+        placement=pools[pool.name].place(engine.tensor_parallel),
+        router_policy=deployment.router_policy.value,
+        scaling=ScalingArgs(**deployment.scaling.model_dump()),
+        simulation=simulation_args(deployment.simulation, pool) if simulated else None,
+    )
+
+
+def simulation_args(simulation: Simulation | None, pool: NodePool) -> SimulationArgs:
+    """What a simulated engine is told; the defaults where the configuration says nothing."""
+    chosen = simulation or Simulation()
+    return SimulationArgs(
+        startup_seconds=chosen.startup_seconds,
+        speedup=chosen.speedup,
+        gpu=instances()[pool.instance_type].gpu,
+    )
+
+
+def create_namespace(
+    labels: EnvironmentLabels, cluster: ClusterHandle, nodes: tuple[pulumi.Resource, ...]
+) -> Namespace:
+    """The environment's namespace.
+
+    It comes after the nodes, and so goes before them: Pulumi waits until the last pod in it has ended, on a node that
+    is still there to end it.
+    """
+    return Namespace(
+        labels.namespace,
+        metadata=ObjectMetaArgs(
+            name=labels.namespace,
+            labels={**labels.shared, "pod-security.kubernetes.io/enforce": "baseline"},
+        ),
+        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(nodes)),
+    )
+
+
+def create_gateway(
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    deployments: list[ModelDeploymentArgs],
+    namespace: pulumi.Resource,
+) -> Gateway:
+    """The gateway: as patient as the slowest model, draining for as long as the longest drain."""
+    return Gateway(
+        "gateway",
+        GatewayArgs(
+            labels=labels,
+            cluster=cluster,
+            models=tuple(deployment.name for deployment in deployments),
+            patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
+            drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
+        ),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=(namespace,),
+    )

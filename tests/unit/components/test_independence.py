@@ -1,0 +1,60 @@
+"""Who may import whom. Reads source, so it also sees imports inside functions; not those by name at run time."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from components import versions
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_components_do_not_know_the_layers_above(file: Path) -> None:
+    above = [name for name in imports(file) if name.split(".")[0] in {"stacks", "planner", "load"}]
+    assert above == []
+
+
+@pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_a_clouds_own_folder_knows_a_cloud(file: Path) -> None:
+    own = file.relative_to(ROOT / "components").parts
+    if own[0] == "clouds" and len(own) > 2:
+        return
+    assert not [name for name in imports(file) if name.startswith(("components.clouds.", "local", "pulumi_aws"))]
+
+
+def test_only_the_chosen_clouds_sdk_is_imported() -> None:
+    code = "import sys, stacks.environment; print([m for m in sys.modules if m.startswith('components.clouds.')])"
+    done = run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_images_are_pinned() -> None:
+    images = [value for name, value in vars(versions).items() if name.isupper()]
+    assert len(images) == 3
+    assert all(re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image) for image in images)
+
+
+def test_no_image_is_named_elsewhere() -> None:
+    for file in COMPONENTS:
+        if file.name != "versions.py":
+            assert not re.search(r"\"(vllm/|haproxy:)", file.read_text()), file
