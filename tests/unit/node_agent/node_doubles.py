@@ -91,7 +91,7 @@ def script(text: str) -> dict[str, Any]:
 SLEEP = script("import time; time.sleep(1000)")
 
 
-async def eventually(condition: Callable[[], T], what: str = "the condition") -> T:
+async def eventually(condition: Callable[[], T | None], what: str = "the condition") -> T:
     """Wait until ``condition`` gives something true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + DEADLINE_SECONDS

@@ -48,23 +48,20 @@ async def server() -> AsyncIterator[int]:
         good = request.headers.get("X-Probe") == "yes" and request.query_string == "full=1"
         return web.Response(status=200 if good else 400)
 
+    async def fixed(request: web.Request) -> web.Response:
+        status, text = {"/ok": (200, "fine"), "/bad": (503, "not yet"), "/away": (302, "")}[request.path]
+        return web.Response(status=status, text=text)
+
     app = web.Application()
-    app.router.add_get("/ok", lambda _: _answer(200, "fine"))
-    app.router.add_get("/bad", lambda _: _answer(503, "not yet"))
-    app.router.add_get("/away", lambda _: _answer(302, ""))
+    for path in ("/ok", "/bad", "/away"):
+        app.router.add_get(path, fixed)
     app.router.add_get("/slow", slow)
     app.router.add_get("/headers", headers)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, POD_IP, 0, shutdown_timeout=0.1)
-    await site.start()
-    assert site._server is not None
-    yield site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    await web.TCPSite(runner, POD_IP, 0).start()
+    yield runner.addresses[0][1]
     await runner.cleanup()
-
-
-async def _answer(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=text)
 
 
 def actions(http: aiohttp.ClientSession, folder: Path, **container: Any) -> Actions:

@@ -126,14 +126,14 @@ asyncio.run(main())
     assert Process.adopt(ProcessIdentity(pid, ticks)) is None
 
 
-async def test_release_leaves_the_process_alone(spawn: Spawn) -> None:
-    process = spawn("sleep", "1000")
+async def test_release_leaves_the_process_alone(tmp_path: Path) -> None:
+    process = Process.spawn(["sleep", "1000"], ENV, tmp_path, 2)
     process.release()
     again = Process.adopt(process.identity)
     assert again is not None
     again.kill()
     assert await again.wait() is None
-    os.waitpid(process.identity.pid, 0)
+    await asyncio.to_thread(os.waitpid, process.identity.pid, 0)
 
 
 async def test_hook_then_sigterm_then_sigkill(spawn: Spawn, tmp_path: Path) -> None:
