@@ -101,9 +101,8 @@ def measure_programs(pair: dict[str, Pulumi], rounds: int) -> dict[str, dict[str
                     timed(lambda program=program: program.run("preview", "--expect-no-changes", "--stack", STACK))  # type: ignore[misc]
                 )
             program.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
-            console.print(
-                f"  {name}: first up {seconds['first_up'][-1]:.1f} s, preview {statistics.median(seconds['preview']):.2f} s"
-            )
+            preview = statistics.median(seconds["preview"])
+            console.print(f"  {name}: first up {seconds['first_up'][-1]:.1f} s, preview {preview:.2f} s")
     return figures
 
 

@@ -24,6 +24,8 @@ from local.layout import API_PORT, NODE_ADDRESS, PROMETHEUS_PORT
 from local.relay import Pipe, connect
 
 LISTENERS_VARIABLE = "INFERENCE_PLATFORM_LISTENERS"
+WAIT_SECONDS = 5.0
+RETRY_SECONDS = 0.05
 GATEWAY_SELECTOR = "inference.platform/component=gateway"
 log = logging.getLogger("forwarder")
 
@@ -60,23 +62,30 @@ class Arrived(Pipe):
         self.targets, self.name = targets, name
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connect to the listener's target, or say at once that there is none."""
+        """Start to connect to the listener's target."""
         super().connection_made(transport)
-        target = self.targets.addresses.get(self.name)
-        if target is None:
-            self.abort()
-            return
-        task = asyncio.get_running_loop().create_task(self.forward(*target))
+        task = asyncio.get_running_loop().create_task(self.forward())
         self.targets.tasks.add(task)
         task.add_done_callback(self.targets.tasks.discard)
 
-    async def forward(self, host: str, port: int) -> None:
-        """Join with the target."""
-        try:
-            await connect(self, host, port)
-        except OSError as error:
-            log.info("%s: %s:%s: %s", self.name, host, port, error)
-            self.abort()
+    async def forward(self) -> None:
+        """Join with the target.
+
+        It may be restarting, or this process may be and not know the gateway yet: nothing is lost
+        while nobody has accepted, so that is waited for.
+        """
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while not self.closed:
+            try:
+                await connect(self, *self.targets.addresses[self.name])
+            except (OSError, KeyError) as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    log.info("%s: nothing to connect to: %r", self.name, error)
+                    break
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+        self.abort()
 
 
 def inherited_listeners() -> dict[str, socket.socket]:

@@ -20,22 +20,24 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class GracePeriod:
-    """The time left until SIGKILL; can be shortened while it runs."""
+    """The time left until SIGKILL; can be shortened while it runs.
+
+    Attributes:
+        at_once: it is 0 by order: neither hook nor stop signal.
+    """
 
     def __init__(self, seconds: float) -> None:
         """Counts from now; ``seconds`` 0 means at once."""
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + seconds
-        self._at_once = seconds <= 0
+        self.at_once = seconds <= 0
         self._shortened = asyncio.Event()
 
     def shorten(self, seconds: float) -> None:
         """Let it end ``seconds`` from now, if that is sooner."""
-        end = self._loop.time() + seconds
-        if end < self._end:
-            self._end = end
-            self._at_once = self._at_once or seconds <= 0
-            self._shortened.set()
+        self._end = min(self._end, self._loop.time() + seconds)
+        self.at_once = self.at_once or seconds <= 0
+        self._shortened.set()
 
     @property
     def remaining(self) -> float:
@@ -45,7 +47,7 @@ class GracePeriod:
     async def over(self, at_least: float = 0.0) -> None:
         """Wait until it ends; not before ``at_least`` seconds from now unless it is 0 by order."""
         floor = self._loop.time() + at_least
-        while not self._at_once:
+        while not self.at_once:
             wait = max(self._end, floor) - self._loop.time()
             if wait <= 0:
                 return
@@ -77,9 +79,9 @@ async def end_process(process: Process, grace: GracePeriod, stop_signal: int, ho
         stop_signal: usually SIGTERM.
         hook: the preStop hook; it is cut off when the process or the grace period ends.
     """
-    if hook is not None and grace.remaining > 0:
+    if hook is not None and not grace.at_once:
         await first_of(_run(hook), process.wait(), grace.over())
-    if process.running and (grace.remaining > 0 or hook is not None):
+    if process.running and not grace.at_once:
         process.signal(stop_signal)
         await first_of(process.wait(), grace.over(SHORTEST_AFTER_HOOK_SECONDS))
     process.kill()

@@ -87,7 +87,7 @@ async def prepare(container: Container, program: ImageProgram, setting: PodSetti
 
 
 def mark_of(setting: PodSetting, container_id: str) -> dict[str, str]:
-    """The variable by which `marked` processes are found again."""
+    """The variable by which leftover processes are found again."""
     return {MARK: f"{setting.mark}{container_id}"}
 
 
@@ -101,6 +101,8 @@ def _base_environment(container: Container, setting: PodSetting) -> dict[str, st
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
         "KUBECONFIG": str(_kubeconfig(container, setting)),
+        # Of exec probes and hooks; the container's own process gets its id instead.
+        **mark_of(setting, "probe"),
     }
 
 

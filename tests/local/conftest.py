@@ -70,6 +70,11 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
+def engine_labels(model: str) -> dict[str, Any]:
+    """Select the engine of one model."""
+    return {"inference.platform/component": "engine", "inference.platform/model": model}
+
+
 @dataclass(frozen=True)
 class Environment:
     """A deployed environment.
@@ -88,15 +93,13 @@ class Environment:
 
     def replicas(self, model: str) -> tuple[int, int]:
         """Wanted and ready replicas of a model's engine."""
-        labels = {"inference.platform/component": "engine", "inference.platform/model": model}
-        (engine,) = self.client.list(Deployment, namespace=NAMESPACE, labels=labels)
+        (engine,) = self.client.list(Deployment, namespace=NAMESPACE, labels=engine_labels(model))
         assert engine.spec is not None
         return engine.spec.replicas or 0, (engine.status.readyReplicas if engine.status else 0) or 0
 
     def engine_pods(self, model: str) -> list[Pod]:
         """Pods of a model's engine, those that are ending included."""
-        labels = {"inference.platform/component": "engine", "inference.platform/model": model}
-        return list(self.client.list(Pod, namespace=NAMESPACE, labels=labels))
+        return list(self.client.list(Pod, namespace=NAMESPACE, labels=engine_labels(model)))
 
     def await_zero(self, *models: str, seconds: float = 60) -> None:
         """Wait until these models have no pod left."""

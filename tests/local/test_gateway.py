@@ -29,7 +29,7 @@ def test_models_are_listed_while_all_are_at_zero(environment: Environment) -> No
     environment.await_zero()
     status, answer = get(f"{environment.url}/v1/models")
     assert status == 200
-    assert [model["id"] for model in answer["data"]] == ["chat", "code"]  # type: ignore[attr-defined,index]
+    assert [model["id"] for model in answer["data"]] == ["chat", "code"]  # type: ignore[attr-defined]
     assert environment.replicas("chat") == (0, 0)
 
 

@@ -76,7 +76,8 @@ async def is_ready(api: FakeApi, name: str) -> None:
 
 
 async def test_a_pod_from_its_node_to_its_end(api: FakeApi, state: Path) -> None:
-    pre_stop = {"exec": {"command": ["sh", "-c", 'echo "preStop $POD_IP" >> $HOME/../main/0.log']}}
+    note = 'echo "preStop $POD_IP ${NODE_AGENT_CONTAINER#*#}" >> $HOME/../main/0.log'
+    pre_stop = {"exec": {"command": ["sh", "-c", note]}}
     container = script(SERVER) | {"env": [POD_IP], "readinessProbe": TCP, "lifecycle": {"preStop": pre_stop}}
     async with running_agent(api, state):
         api.add_pod(make_pod(container=container))
@@ -94,7 +95,7 @@ async def test_a_pod_from_its_node_to_its_end(api: FakeApi, state: Path) -> None
         api.begin_deletion("web")
         await eventually(lambda: api.deleted == ["web"], "the removal of the object")
         assert not alive(pid)
-        assert log_of(state, "web") == "listening\npreStop 127.77.0.1\nSIGTERM\n"
+        assert log_of(state, "web") == "listening\npreStop 127.77.0.1 probe\nSIGTERM\n"
         readiness = [next(c["status"] for c in body["conditions"] if c["type"] == "Ready") for _, body in api.patches]
         # Not ready before it is told to end; and the last word is how it ended.
         assert readiness[-2:] == ["False", "False"]
