@@ -8,7 +8,7 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed-$(firstword $(shell sha256sum requirements.lock 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status load wake test lint unit engine local bench tools venv docs lock clean
+.PHONY: help up down status load wake pulumi test lint unit engine local bench tools venv docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ load: venv ## Send load and watch it scale, e.g. make load ARGS="--trace FILE --
 
 wake: venv ## Wake a model from zero again and again, e.g. make wake ARGS="--times 20"
 	@$(RUN) -m local.environment load-test --stack $(STACK) wake $(if $(findstring --model,$(ARGS)),,--model chat) $(ARGS)
+
+pulumi: venv ## Any Pulumi command on the stack, e.g. make pulumi ARGS="preview --diff"
+	@$(RUN) -m local.environment pulumi --stack $(STACK) $(ARGS)
 
 test: lint unit engine local ## Everything that CI checks: linters, types, all tests
 

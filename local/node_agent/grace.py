@@ -52,8 +52,10 @@ class GracePeriod:
             if wait <= 0:
                 return
             self._shortened.clear()
+            # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._shortened.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._shortened.wait()
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -196,6 +196,18 @@ async def test_a_grace_period_can_be_shortened_while_it_runs(spawn: Spawn, tmp_p
     assert await process.wait() == 137
 
 
+async def test_waiting_for_a_grace_period_can_be_cancelled_at_the_moment_it_is_shortened() -> None:
+    grace = GracePeriod(600)
+    waiting = asyncio.create_task(grace.over())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    grace.shorten(500)
+    waiting.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def test_leftovers_are_told_by_their_mark(spawn: Spawn) -> None:
     mine, other, unmarked = (
         spawn("sleep", "1000", **{MARK: "/state-a#process://lost"}),
