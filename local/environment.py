@@ -125,7 +125,8 @@ class Progress:
 def deploy(pulumi: Pulumi) -> None:
     """`pulumi up`, its progress shown as it comes."""
     begun = time.monotonic()
-    pulumi.run("up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", pulumi.stack, capture=False)
+    quiet = ("--suppress-outputs", "--suppress-progress")
+    pulumi.run("up", "--yes", "--skip-preview", *quiet, "--stack", pulumi.stack, capture=False)
     console.print(f"pulumi up took {time.monotonic() - begun:.1f} s")
 
 
@@ -174,7 +175,7 @@ def destroy(pulumi: Pulumi) -> None:
     """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed."""
     try:
         pulumi.unlock()
-        pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, capture=False)
+        pulumi.run("destroy", "--yes", "--skip-preview", "--suppress-progress", "--stack", pulumi.stack, capture=False)
     except PulumiError as error:
         console.print(f"{error}\nremoving the cluster all the same", style="yellow", markup=False)
 

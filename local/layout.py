@@ -7,9 +7,12 @@ stay, the contents of etcd and of the pods go.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from toolchain.build import cache_root
+
+__all__ = ["cache_root"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOOLS = REPOSITORY / "build" / "tools"
@@ -31,15 +34,6 @@ INTERCEPTOR_PROXY_PORT = 18080
 INTERCEPTOR_ADMIN_PORT = 18081
 EXTERNAL_SCALER_PORT = 18090
 KEDA_METRICS_PORT = 18443
-
-
-def cache_root() -> Path:
-    """Folder shared by all clones of this user; ``INFERENCE_PLATFORM_CACHE`` moves it."""
-    chosen = os.environ.get("INFERENCE_PLATFORM_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "inference-platform"
 
 
 @dataclass(frozen=True)

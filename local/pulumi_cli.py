@@ -75,8 +75,11 @@ class Pulumi:
         """
         configured = self.config_file and arguments[0] in CONFIGURED_COMMANDS
         config = ["--config-file", str(self.config_file)] if configured else []
+        # A person gets Pulumi's live tree; a log gets one line per event.
+        live = not capture and sys.stdout.isatty()
+        display = [] if live else ["--non-interactive"]
         result = subprocess.run(
-            [tool("pulumi"), *arguments, *config, "--non-interactive", "-C", str(self.program)],
+            [tool("pulumi"), *arguments, *config, *display, "-C", str(self.program)],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if capture else None,

@@ -196,12 +196,15 @@ async def test_a_grace_period_can_be_shortened_while_it_runs(spawn: Spawn, tmp_p
     assert await process.wait() == 137
 
 
-async def test_waiting_for_a_grace_period_can_be_cancelled_at_the_moment_it_is_shortened() -> None:
+@pytest.mark.parametrize("steps", range(4))
+async def test_waiting_for_a_grace_period_can_be_cancelled_around_its_shortening(steps: int) -> None:
     grace = GracePeriod(600)
     waiting = asyncio.create_task(grace.over())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
     grace.shorten(500)
+    for _ in range(steps):
+        await asyncio.sleep(0)
     waiting.cancel()
     async with asyncio.timeout(10):
         with pytest.raises(asyncio.CancelledError):
