@@ -101,10 +101,9 @@ def alone(files: ClusterFiles) -> Iterator[None]:
 def prepare(files: ClusterFiles) -> None:
     """Make the engine ready, and its state true to a cluster that starts empty."""
     pulumi = Pulumi.of_cluster(files)
-    if pulumi.exists():
-        pulumi.unlock()
-        if not (files.state / "etcd").exists():
-            pulumi.forget()
+    pulumi.clear_after_crash()
+    if pulumi.exists() and not (files.state / "etcd").exists():
+        pulumi.forget()
     pulumi.prepare()
 
 
@@ -161,6 +160,7 @@ def down(stack: Stack = "dev") -> None:
     pulumi = Pulumi.of_cluster(files)
     try:
         with alone(files):
+            pulumi.clear_after_crash()
             if cluster.status(files)["ready"] and pulumi.exists():
                 destroy(pulumi)
             cluster.down(files)
@@ -174,7 +174,6 @@ def down(stack: Stack = "dev") -> None:
 def destroy(pulumi: Pulumi) -> None:
     """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed."""
     try:
-        pulumi.unlock()
         pulumi.run("destroy", "--yes", "--skip-preview", "--suppress-progress", "--stack", pulumi.stack, capture=False)
     except PulumiError as error:
         console.print(f"{error}\nremoving the cluster all the same", style="yellow", markup=False)

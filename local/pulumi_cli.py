@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from local.layout import REPOSITORY, TOOLS, ClusterFiles, cache_root, tool
 
 KUBERNETES_PLUGIN_VERSION = "4.25.0"
+KUBECONFIG_VARIABLE = "INFERENCE_PLATFORM_KUBECONFIG"
 CONFIGURED_COMMANDS = ("up", "preview", "refresh", "destroy", "config")
 
 
@@ -64,7 +66,7 @@ class Pulumi:
             # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "INFERENCE_PLATFORM_KUBECONFIG": str(self.kubeconfig),
+            KUBECONFIG_VARIABLE: str(self.kubeconfig),
         }
 
     def run(self, *arguments: str, capture: bool = True, check: bool = True) -> str:
@@ -125,8 +127,20 @@ class Pulumi:
         # A backup (.bak) stays behind when a stack is removed.
         return any(self.backend.glob(f".pulumi/stacks/*/{self.stack}.json"))
 
-    def unlock(self) -> None:
-        """Take away the lock of a run that was killed; only for the caller that excludes other runs."""
+    def clear_after_crash(self) -> None:
+        """End what a killed run left, and take its lock away; only for a caller that excludes other runs.
+
+        An engine that is killed cannot end its provider and its program, which it started in process
+        groups of their own. They are known by their environment, which they have from us.
+        """
+        mark = f"{KUBECONFIG_VARIABLE}={self.kubeconfig}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = mark in (process / "environ").read_bytes().split(b"\0")
+                if ours and b"pulumi" in (process / "cmdline").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
+                continue
         if any(self.backend.glob(f".pulumi/locks/**/{self.stack}/*.json")):
             self.run("cancel", "--yes", "--stack", self.stack, check=False)
 
