@@ -161,10 +161,12 @@ def load_stage(relative: str) -> dict[str, Any]:
 
 def only_unknown_images() -> dict[str, Any]:
     """Selects pods that have a container whose image is not in the node agent's table."""
+    names = ", ".join(f'"{image}"' for image in sorted(known_images()))
+    known = f'.image | sub("[:@][^/]*$"; "") | IN({names})'
     return {
-        "key": '.spec.containers[].image | sub("[:@][^/]*$"; "")',
+        "key": f"[.spec.containers[], .spec.initContainers[]?] | all({known})",
         "operator": "NotIn",
-        "values": sorted(known_images()),
+        "values": ["true"],
     }
 
 

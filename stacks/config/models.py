@@ -229,12 +229,11 @@ class Scaling(Strictly):
         "default 300, at most 3600).",
     )
     drain_seconds: Int = Field(
-        default=60,
+        default=300,
         ge=0,
         le=3600,
         description="Time that a replica gets to finish its requests when it is taken away, seconds. Longer "
-        "than the "
-        "longest answer.",
+        "than the longest answer, or a scale-down cuts it off; a replica without requests ends at once.",
     )
 
 

@@ -28,6 +28,7 @@ from local.pulumi_cli import Pulumi
 NAME = "test"
 NAMESPACE = f"inference-{NAME}"
 STARTUP_SECONDS = 1.5
+COOLDOWN_SECONDS = 5
 
 CONFIG: dict[str, Any] = {
     "cloud": "local",
@@ -46,7 +47,7 @@ CONFIG: dict[str, Any] = {
                 "queue_depth": 2,
                 "polling_interval_seconds": 1,
                 "startup_budget_seconds": 5,
-                "cooldown_seconds": 5,
+                "cooldown_seconds": COOLDOWN_SECONDS,
                 "scale_down_stabilization_seconds": 5,
                 "drain_seconds": 10,
             },

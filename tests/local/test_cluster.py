@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.models.core_v1 import Container, PodSpec
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod, Secret
 
 from local import cluster
@@ -62,3 +64,32 @@ def test_stopping_leaves_no_process_and_no_mount(tmp_path: Path) -> None:
     assert [line for line in listing.splitlines() if str(files.root) in line] == []
     assert str(files.root) not in Path("/proc/self/mountinfo").read_text()
     assert not files.state.exists()
+
+
+@pytest.mark.parametrize("images", [["nginx:1.29"], ["nginx:1.29", "haproxy:2.8.25"]], ids=["unknown", "mixed"])
+def test_a_pod_with_an_unknown_image_gets_a_fake_life(environment: Environment, images: list[str]) -> None:
+    """KWOK plays it from start to end; no process runs for it, whatever else is in the pod."""
+    name = f"fake-{len(images)}"
+    containers = [Container(name=f"c{index}", image=image) for index, image in enumerate(images)]
+    pod = Pod(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=PodSpec(containers=containers, automountServiceAccountToken=False),
+    )
+    environment.client.create(pod)
+
+    def phase() -> str | None:
+        status = environment.client.get(Pod, name, namespace="default").status
+        return status.phase if status else None
+
+    until(lambda: phase() == "Running", 10, f"{name} running")
+    environment.client.delete(Pod, name, namespace="default")
+    until(
+        lambda: (
+            name
+            not in {
+                found.metadata.name for found in environment.client.list(Pod, namespace="default") if found.metadata
+            }
+        ),
+        10,
+        f"{name} gone",
+    )

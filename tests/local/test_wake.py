@@ -6,11 +6,13 @@ load, nor that a cloud has a GPU to give.
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from lightkube.resources.core_v1 import Event
 
 from tests.local.client import ask_many
-from tests.local.conftest import NAMESPACE, STARTUP_SECONDS, Environment, until
+from tests.local.conftest import COOLDOWN_SECONDS, NAMESPACE, STARTUP_SECONDS, Environment, until
 
 pytestmark = pytest.mark.local
 
@@ -59,8 +61,6 @@ def test_load_scales_to_several_replicas_and_the_events_tell_who_did_it(environm
         peak = max(peak, environment.replicas("chat")[0])
         return peak >= 2
 
-    import threading
-
     answers: list[object] = []
     # More at once than one engine runs and than `queue_depth` lets wait.
     client = threading.Thread(
@@ -70,7 +70,8 @@ def test_load_scales_to_several_replicas_and_the_events_tell_who_did_it(environm
     until(wanted, 60, "two replicas of chat wanted under load")
     client.join()
     assert [answer for answer in answers if not answer.complete] == []  # type: ignore[attr-defined]
-    environment.await_zero("chat", seconds=90)
+    # The cooldown, a poll, and the end of the pods. Push messages that pile up would make it minutes.
+    environment.await_zero("chat", seconds=COOLDOWN_SECONDS + 10)
     events = list(environment.client.list(Event, namespace=NAMESPACE))
     reasons = {(event.involvedObject.kind, event.reason) for event in events}
     assert ("ScaledObject", "KEDAScaleTargetActivated") in reasons

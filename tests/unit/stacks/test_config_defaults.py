@@ -50,7 +50,7 @@ def test_the_defaults() -> None:
         "startup_budget_seconds": 600,
         "cooldown_seconds": 600,
         "scale_down_stabilization_seconds": 300,
-        "drain_seconds": 60,
+        "drain_seconds": 300,
     }
 
 
