@@ -65,6 +65,9 @@ SHARED_MEMORY_SIZE: Final = "20Gi"
 SIMULATION_PREFIX: Final = "simulation.inference.platform/"
 
 STARTUP_PROBE_RUNS: Final = 3
+PROBE_PAUSE_SECONDS: Final = 0.3
+"""Between two runs: the start of an interpreter, with some room."""
+
 WAIT_UNTIL_HEALTHY: Final = (Path(__file__).parent / "wait_until_healthy.py").read_text(encoding="utf-8")
 
 PROGRESS_MARGIN_SECONDS: Final = 120
@@ -114,11 +117,13 @@ def startup_probe(budget_seconds: int) -> ProbeArgs:
     average, since the kubelet asks at most once a second.
 
     The budget is divided between a few runs: a run that fails for a reason of its own (the runtime is busy) costs its
-    share and not the pod.
+    share and not the pod. The kubelet starts a run on whole seconds after the first: each ends shortly before one, so
+    that the next follows at once. A run that ended on the second would leave the engine unwatched for another.
     """
     run = math.ceil(budget_seconds / STARTUP_PROBE_RUNS)
+    wait = f"{run - PROBE_PAUSE_SECONDS:g}"
     return ProbeArgs(
-        exec_=ExecActionArgs(command=["python3", "-IS", "-c", WAIT_UNTIL_HEALTHY, str(PORT), str(run)]),
+        exec_=ExecActionArgs(command=["python3", "-IS", "-c", WAIT_UNTIL_HEALTHY, str(PORT), wait]),
         period_seconds=1,
         timeout_seconds=run + 5,
         failure_threshold=STARTUP_PROBE_RUNS,
