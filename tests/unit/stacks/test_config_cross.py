@@ -233,7 +233,7 @@ def test_a_context_that_does_not_fit_a_slice() -> None:
 def test_quantization_and_cache_type_of_the_engine_count() -> None:
     wide = {MODEL + "engine__max_model_len": 65_536}
     assert "room for 23840 tokens" in one(**wide)
-    assert "room for 48128 tokens" in one(**wide, **{MODEL + "engine__extra_args": {"kv_cache_dtype": "fp8"}})
+    assert "room for 47696 tokens" in one(**wide, **{MODEL + "engine__extra_args": {"kv_cache_dtype": "fp8"}})
     assert errors(sample(**wide, **{MODEL + "engine__extra_args": {"quantization": "fp8"}})) == []
 
 
