@@ -223,8 +223,10 @@ def model_step_cost(  # noqa: PLR0917 - the order in which one thinks of them
     full = 4.0 if model.dtype == "float32" else 2.0
     size = full if stored is None else QUANTIZED_BYTES[stored]
     embedding = model.vocab * model.hidden * full
-    experts = model.expert_parameters
-    linear = model.parameters - experts - model.vocab * model.hidden * (1 if model.tied_embeddings else 2)
+    # A row may contradict itself (fewer parameters than its embedding): no negative weights then.
+    experts = min(model.expert_parameters, model.parameters)
+    kept = model.vocab * model.hidden * (1 if model.tied_embeddings else 2)
+    linear = max(0, model.parameters - experts - kept)
     only = model.quantized_experts_only and quantization is None
     missed = (1 - model.active_experts / model.experts) ** step_tokens if model.experts else 1.0
     kv_bytes = kv_bytes_per_token(model, tensor_parallel, kv_cache_dtype)
@@ -235,7 +237,7 @@ def model_step_cost(  # noqa: PLR0917 - the order in which one thinks of them
         layers=model.layers,
         moe_layers=model.layers - model.dense_layers if model.experts else 0,
         hidden=model.hidden,
-        compute_parameters=(model.active_parameters or model.parameters) - model.vocab * model.hidden,
+        compute_parameters=max(1, (model.active_parameters or model.parameters) - model.vocab * model.hidden),
         bandwidth_gb_s=gpu.bandwidth_gb_s,
         tflops=flops_of(gpu, stored, experts_only=only),
         tensor_parallel=tensor_parallel,

@@ -147,6 +147,7 @@ def weights_gib(model: Model, quantization: str | None = None) -> float:
     kept = model.vocab * model.hidden * (1 if model.tied_embeddings else 2)
     if model.quantized_experts_only and quantization is None:
         kept = model.parameters - model.expert_parameters
+    kept = min(max(kept, 0), model.parameters)
     return ((model.parameters - kept) * QUANTIZED_BYTES[stored] + kept * full) / GIB
 
 
