@@ -130,13 +130,13 @@ def _rank(options: argparse.Namespace) -> int:
     if options.as_json:
         print(json.dumps([item.to_json() for item in found], indent=2))
     elif found:
-        print(f"{'instance type':28}{'TP':>3}{'batch':>6}{'ms/token':>15}{'tokens/s':>10}{'$/h':>9}{'$/M out':>9}{'start':>7}")
+        print(f"{'instance type':28}{'TP':>3}{'batch':>6}{'ms/token':>15}{'tokens/s':>10}", end="")
+        print(f"{'$/h':>9}{'$/M out':>9}{'start':>7}")
         for item in found:
             band = f"{item.tpot_ms:.1f} ±{item.latency_error * 100:.0f}%{'*' if item.estimate else ''}"
-            print(
-                f"{item.instance_type:28}{item.tensor_parallel:3}{item.concurrency:6}{band:>15}{item.tokens_per_s:10,.0f}"
-                f"{item.hourly:9.2f}{item.cost_per_million_output_tokens:9.2f}{item.cold_start_s:6.0f}s"
-            )
+            print(f"{item.instance_type:28}{item.tensor_parallel:3}{item.concurrency:6}{band:>15}", end="")
+            print(f"{item.tokens_per_s:10,.0f}{item.hourly:9.2f}", end="")
+            print(f"{item.cost_per_million_output_tokens:9.2f}{item.cold_start_s:6.0f}s")
         print("* an estimate: no measured row backs it. Prices are list prices; $/h is for whole nodes.")
     else:
         print("planner: no instance of the catalogue meets this target; relax a limit", file=sys.stderr)

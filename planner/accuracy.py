@@ -15,8 +15,8 @@ HEAD = """# How accurate the plan's latencies are
 
 Written by `python -m planner.fit` from {count} measured rows (`measured.csv`, a part of AIConfigurator's
 `silicon_sample.csv`, Apache-2.0, NVIDIA, 2026-04); a test keeps this page fresh. {unknown} further rows are of models
-without a sizing rule here (Qwen3.5 with linear attention, GLM-5 with sparse attention). `planner/fit.py` says which rows
-the constants are fitted to: half of the rows of vLLM with five models. All figures below are from rows that were
+without a sizing rule here (Qwen3.5 with linear attention, GLM-5 with sparse attention). `planner/fit.py` says which
+rows the constants are fitted to: half of the rows of vLLM with five models. All figures below are from rows that were
 **not used for fitting**, unless a line says otherwise. MAPE is the mean of |predicted / measured - 1|.
 
 TTFT is that of a request which does not wait; it is compared where at most {low} requests run. Under load TTFT is

@@ -57,7 +57,9 @@ def storages() -> tuple[str, ...]:
     return tuple(_table()["weights"])
 
 
-def cold_start(cloud: str, weights_gib: float, storage: str = DEFAULT_STORAGE, *, lazy_image: bool = False) -> ColdStart:
+def cold_start(
+    cloud: str, weights_gib: float, storage: str = DEFAULT_STORAGE, *, lazy_image: bool = False
+) -> ColdStart:
     """Work out a cold start.
 
     Args:

@@ -75,8 +75,8 @@ def price(instance: Instance, capacity_type: str = "on-demand", own: Mapping[str
 
     Args:
         instance: the catalogue's row.
-        capacity_type: `on-demand`, `spot`, `spot-with-fallback` (priced as spot) or `reserved` (as on-demand, unless the
-            user's own prices have it).
+        capacity_type: `on-demand`, `spot`, `spot-with-fallback` (priced as spot) or `reserved` (as on-demand, unless
+            the user's own prices have it).
         own: a user's prices by instance type; they override the catalogue.
     """
     as_of = instance.as_of.isoformat()
@@ -99,7 +99,9 @@ def per_million(hourly: float, tokens_per_s: float, utilization: float = 1.0) ->
         ValueError: no tokens, or a utilization outside 0 to 1.
     """
     if tokens_per_s <= 0 or not 0 < utilization <= 1:
-        raise ValueError(f"tokens_per_s {tokens_per_s} and utilization {utilization} must be above 0, the latter at most 1")
+        raise ValueError(
+            f"tokens_per_s {tokens_per_s} and utilization {utilization} must be above 0, the latter at most 1"
+        )
     return hourly / 3600 / (tokens_per_s * utilization) * 1e6
 
 

@@ -11,8 +11,8 @@ What is fitted to what:
 - the two constants of the first token to the TTFT of those of these rows with at most 8 requests.
 
 All other rows are test rows. The 45 rows of vLLM with `_epnone_` in their id (Llama-3.1-8B-FP8 on H200, Qwen3-235B on
-H200, one of Qwen3-32B) are left out of the fit altogether: another harness took them, and for the dense ones the prompts
-would take more arithmetic than the reported times leave room for, as if they were served from the prefix cache. Their
+H200, one of Qwen3-32B) are left out of the fit altogether: another harness took them, and for the dense ones the
+prompts would take more arithmetic than the reported times leave room for, as if they were served from the prefix cache. Their
 error is in the table. KV caches are taken as fp8 where the row says fp8 or fp4 for a dense model
 with quantized attention, as NVIDIA's checkpoints and the recipes of these runs have it; nothing in the rows says so.
 """
@@ -64,6 +64,7 @@ FIRST = ("first_token_seconds", "first_token_factor")
 FEW_REQUESTS = 8
 """TTFT is fitted and compared where at most this many requests run: above, it is mostly queueing."""
 UTILIZATION = 0.9
+MOST_DAMPING = 1e8
 ITERATIONS = 40
 
 
@@ -213,7 +214,7 @@ def _minimize(residuals: Callable[[Sequence[float]], list[float]], point: list[f
             columns.append([(b - a) / step for a, b in zip(current, residuals(moved), strict=True)])
         normal = [[sum(a * b for a, b in zip(x, y, strict=True)) for y in columns] for x in columns]
         gradient = [sum(a * b for a, b in zip(x, current, strict=True)) for x in columns]
-        while damping < 1e8:
+        while damping < MOST_DAMPING:
             change = _solve(normal, gradient, damping)
             trial = [value + max(-1.0, min(1.0, delta)) for value, delta in zip(point, change, strict=True)]
             after = residuals(trial)

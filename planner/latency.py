@@ -41,8 +41,8 @@ from planner.sizing import QUANTIZED_BYTES, kv_bytes_per_token
 CONSTANTS_FILE = Path(__file__).parent / "catalog" / "constants.toml"
 
 BANDWIDTH_EFFICIENCY = 0.90
-"""Share of the memory bandwidth that reading weights reaches: held fixed, because with it free the fit trades it against
-the time per layer and leaves the physical range."""
+"""Share of the memory bandwidth that reading weights reaches: held fixed, because with it free the fit trades it
+against the time per layer and leaves the physical range."""
 
 LINK_GB_S = {True: 450.0, False: 25.0}
 """Bytes per second and direction between two GPUs of a node, 10^9: NVLink 4 (AIConfigurator systems/h100_sxm.yaml,
@@ -177,9 +177,7 @@ def step_cost(
     flops = tensor_parallel * tflops * 1e12 * fit.compute_efficiency
     read = weight_bytes / BANDWIDTH_EFFICIENCY + expert_bytes / fit.moe_bandwidth_efficiency
     return StepCost(
-        base=read / tensor_parallel / bandwidth
-        + layers * fit.layer_seconds
-        + moe_layers * fit.moe_layer_seconds,
+        base=read / tensor_parallel / bandwidth + layers * fit.layer_seconds + moe_layers * fit.moe_layer_seconds,
         per_context_token=kv_bytes_per_gpu / (bandwidth * fit.cache_efficiency),
         per_prefill_token=2 * compute_parameters / flops + per_token,
         per_sequence=fit.sequence_seconds + per_token,

@@ -92,7 +92,9 @@ def _cell(value: object) -> str:
 
 def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
 
 
 def _bars(rows: Sequence[tuple[str, float | None, float | None]]) -> str:

@@ -89,7 +89,7 @@ BATCHES = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 def rank(
     model: Model, target: Target | None = None, own_prices: Mapping[str, float] | None = None
 ) -> tuple[Ranked, ...]:
-    """All instances that meet the target, the least cost per million output tokens first, of equals the quicker start."""
+    """All instances that meet the target: by cost per million output tokens, of equals the quicker start first."""
     wanted = target or Target()
     found = [
         item

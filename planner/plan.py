@@ -1,8 +1,8 @@
 """The plan of an environment: what it needs, costs and will do, worked out without touching anything.
 
 Inputs are plain data (`PoolRequest`, `ModelRequest`); `stacks/plan.py` makes them from a configuration.
-`EnvironmentPlan.to_json` is the documented form (docs/plan-schema.md); it holds plain numbers only, so that a stack output
-and a file are the same.
+`EnvironmentPlan.to_json` is the documented form (docs/plan-schema.md); it holds plain numbers only, so that a stack
+output and a file are the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MEAN_OUTPUT_TOKENS = 211.0
 """Means of the Azure LLM inference trace 2023, conversation (CC-BY 4.0): 1154.7 and 211.1 tokens."""
 
 DEFAULT_UTILIZATION = 0.5
-"""Share of a replica's full batch that is used, for prices per token: between the 60 to 80 % that the guides aim at and the
-nights of a chat service."""
+"""Share of a replica's full batch that is used, for prices per token: between the 60 to 80 % that the guides aim at and
+the nights of a chat service."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +189,14 @@ class EnvironmentPlan:
         return shown
 
 
+UNKNOWN = (
+    *("weights_gib", "kv_cache_tokens", "tpot_ms", "ttft_ms", "tokens_per_s", "latency_error", "cold_start"),
+    *("cold_start_s", "cost_per_million_input_tokens", "cost_per_million_output_tokens"),
+    *("scale_to_zero_saving_per_month", "break_even_tokens_per_day"),
+)
+"""What is null for a model that is not in the catalogue."""
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -284,13 +292,10 @@ def _model(item: ModelRequest, pool: PoolRequest, request: EnvironmentRequest) -
         "price_per_replica_hour": hourly,
     }
     if model is None:
-        names = ("weights_gib", "kv_cache_tokens", "tpot_ms", "ttft_ms", "tokens_per_s", "latency_error", "cold_start")
-        names += ("cold_start_s", "cost_per_million_input_tokens", "cost_per_million_output_tokens")
-        names += ("scale_to_zero_saving_per_month", "break_even_tokens_per_day")
-        given = {"max_model_len": item.max_model_len, "max_num_seqs": item.max_num_seqs}
-        return ModelPlan(
-            **common, **dict.fromkeys(names), **given, estimate=True, notes=("the model is not in the catalogue",)
-        )
+        unknown: dict[str, Any] = dict.fromkeys(UNKNOWN)
+        unknown |= {"max_model_len": item.max_model_len, "max_num_seqs": item.max_num_seqs}
+        unknown |= {"estimate": True, "notes": ("the model is not in the catalogue",)}
+        return ModelPlan(**common, **unknown)
     return ModelPlan(**common, **_worked_out(item, pool, request, model, gpu, hourly))
 
 
@@ -301,7 +306,7 @@ def _replica_price(
     return None if found is None else round(found * item.tensor_parallel / instance.gpus / pool.slices_per_gpu, 4)
 
 
-def _worked_out(
+def _worked_out(  # noqa: PLR0917 - what _model has at hand
     item: ModelRequest, pool: PoolRequest, request: EnvironmentRequest, model: Model, gpu: Gpu, hourly: float | None
 ) -> dict[str, Any]:
     limits = derive_engine_limits(

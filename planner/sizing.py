@@ -54,7 +54,7 @@ MAX_DEFAULT_SEQS = 256
 """vLLM's default of --max-num-seqs on all but its largest GPUs; more only helps when it was measured to."""
 
 MIN_CONTEXT_TOKENS = 2048
-"""A deployment without a stated context must hold one request of this length to count as fitting."""
+"""What a deployment without a stated context must hold to count as fitting."""
 
 MIG_NAME_TO_MEMORY = 0.95
 """Lower bound of a slice's memory over the GB in its name; the lowest listed ratio is 0.9503 (1g.12gb)."""
@@ -71,7 +71,7 @@ QUANTIZED_BYTES = {
     "mxfp4": 0.5 + 1 / 32,
     "nvfp4": 0.5 + 1 / 16,
 }
-"""Bytes per weight of a quantized linear layer: int4 has one 16-bit scale per group of 128 (AWQ, GPTQ) or 32 (Kimi K2.5),
+"""Bytes per weight of a quantized linear layer: int4 has one 16-bit scale per group of 128 (AWQ, GPTQ) or 32 (Kimi),
 mxfp4 one 8-bit scale per 32, nvfp4 one per 16."""
 
 
@@ -229,9 +229,7 @@ def budget(
         gpu_memory_utilization: share of memory_gib that the engine may take.
         quantization: see `weights_gib`.
         kv_cache_dtype: `auto` or `fp8`.
-        max_num_seqs: most requests in one batch; default: as many mean requests as fit, at most 256.
-        max_num_batched_tokens: most tokens in one step.
-        cuda_graphs: see `overhead_gib`.
+        max_num_seqs: default: as many mean requests as fit, at most 256; this and the rest as in `overhead_gib`.
 
     Raises:
         SizingError: a figure out of range.

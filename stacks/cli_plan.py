@@ -21,7 +21,7 @@ Directory = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def plan(
+def plan(  # noqa: PLR0917 - options of a command line
     context: typer.Context,
     stack: Annotated[str | None, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: docs/plan-schema.md.")] = False,
@@ -73,7 +73,9 @@ def diff(
     print_diff(changes)
 
 
-def load(stack: str, directory: Path | None, prices: Path | None = None, budget: float | None = None) -> EnvironmentPlan:
+def load(
+    stack: str, directory: Path | None, prices: Path | None = None, budget: float | None = None
+) -> EnvironmentPlan:
     """The plan of a stack; a broken configuration or price file ends the program with status 1."""
     from planner.cost import PriceError, read_prices
     from stacks.cli import project_folder

@@ -69,19 +69,21 @@ def _models(plan: dict[str, Any]) -> list[list[str]]:
     rows = []
     for item in plan["models"]:
         band = "" if item["latency_error"] is None else f" ±{item['latency_error'] * 100:.0f}%"
-        rows.append([
-            f"{item['name']}\n{item['model']}",
-            f"{item['gpus_per_replica']} x {item['gpu']}",
-            "?" if item["weights_gib"] is None else f"{item['weights_gib']:.1f} GiB",
-            number(item["kv_cache_tokens"]),
-            number(item["max_model_len"]),
-            number(item["max_num_seqs"]),
-            number(item["tpot_ms"], 1) + band + (" est." if item["estimate"] else ""),
-            number(item["ttft_ms"]),
-            number(item["tokens_per_s"]),
-            number(item["cost_per_million_input_tokens"], 2),
-            number(item["cost_per_million_output_tokens"], 2),
-        ])
+        rows.append(
+            [
+                f"{item['name']}\n{item['model']}",
+                f"{item['gpus_per_replica']} x {item['gpu']}",
+                "?" if item["weights_gib"] is None else f"{item['weights_gib']:.1f} GiB",
+                number(item["kv_cache_tokens"]),
+                number(item["max_model_len"]),
+                number(item["max_num_seqs"]),
+                number(item["tpot_ms"], 1) + band + (" est." if item["estimate"] else ""),
+                number(item["ttft_ms"]),
+                number(item["tokens_per_s"]),
+                number(item["cost_per_million_input_tokens"], 2),
+                number(item["cost_per_million_output_tokens"], 2),
+            ]
+        )
     return rows
 
 

@@ -148,7 +148,10 @@ def test_what_does_not_fit_is_said_with_its_sizes() -> None:
         (lambda: kv_bytes_per_token(LLAMA_8B, -1), "tensor_parallel is -1; it must be 1 or more"),
         (lambda: budget(LLAMA_8B, 22, 1, 0), "gpu_memory_utilization is 0; it must be above 0 and at most 1"),
         (lambda: budget(LLAMA_8B, 22, 1, math.nan), "gpu_memory_utilization is nan; it must be above 0 and at most 1"),
-        (lambda: weights_gib(LLAMA_8B, "fp3"), "unknown quantization 'fp3'; known: fp8, int4, int4-g32, int8, mxfp4, nvfp4"),
+        (
+            lambda: weights_gib(LLAMA_8B, "fp3"),
+            "unknown quantization 'fp3'; known: fp8, int4, int4-g32, int8, mxfp4, nvfp4",
+        ),
         (
             lambda: kv_bytes_per_token(LLAMA_8B, 1, "int3"),
             "unknown dtype 'int3'; known: bfloat16, float16, float32, fp8",

@@ -6,6 +6,7 @@ Not proven here: versions after 0.11, multimodal models, the buffers of large mi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -32,20 +33,24 @@ class Case:
 
 
 # vLLM 0.11 on H100: max_num_seqs 1024 and max_num_batched_tokens 8192 are its defaults there.
-H100 = {"memory_gib": gpus()["h100"].memory_gib, "share": 0.9, "seqs": 1024, "batched": 8192}
+H100: dict[str, Any] = {"memory_gib": gpus()["h100"].memory_gib, "share": 0.9, "seqs": 1024, "batched": 8192}
 CASES = (
-    Case("meta-llama/Llama-3.1-8B-Instruct", **H100, cache_gib=51.38, weights_gib=14.99),  # type: ignore[arg-type]
-    Case("meta-llama/Llama-3.3-70B-Instruct", **H100, parallel=2, quantization="fp8", cache_gib=32.00, weights_gib=33.88),  # type: ignore[arg-type]
-    Case("Qwen/Qwen3-0.6B", **H100, cache_gib=64.45, weights_gib=1.12),  # type: ignore[arg-type]
-    Case("Qwen/Qwen3-32B", **H100, cache_gib=4.45, weights_gib=61.03),  # type: ignore[arg-type]
-    Case("Qwen/Qwen3-32B", **H100, parallel=2, cache_gib=34.49, weights_gib=30.59),  # type: ignore[arg-type]
+    Case("meta-llama/Llama-3.1-8B-Instruct", **H100, cache_gib=51.38, weights_gib=14.99),
+    Case(
+        "meta-llama/Llama-3.3-70B-Instruct", **H100, parallel=2, quantization="fp8", cache_gib=32.00, weights_gib=33.88
+    ),
+    Case("Qwen/Qwen3-0.6B", **H100, cache_gib=64.45, weights_gib=1.12),
+    Case("Qwen/Qwen3-32B", **H100, cache_gib=4.45, weights_gib=61.03),
+    Case("Qwen/Qwen3-32B", **H100, parallel=2, cache_gib=34.49, weights_gib=30.59),
     Case("Qwen/Qwen3-8B", gpus()["a100-40"].memory_gib, 0.9, tokens=136_080, weights_gib=15.2683),
     Case("meta-llama/Llama-3.1-8B-Instruct", 47.37, 0.9, tokens=216_624, weights_gib=14.9889),
     Case("meta-llama/Llama-3.1-8B-Instruct", 23.57, 0.85, tokens=30_960, weights_gib=14.9889),
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model.rpartition('/')[2]}-{case.memory_gib}-{case.parallel}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.model.rpartition('/')[2]}-{case.memory_gib}-{case.parallel}"
+)
 def test_kv_cache_within_3_percent_and_weights_within_1(case: Case) -> None:
     model = models()[case.model]
     logged = case.tokens or case.cache_gib * GIB / kv_bytes_per_token(model, case.parallel)

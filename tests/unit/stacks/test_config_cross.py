@@ -212,7 +212,8 @@ def test_a_model_that_does_not_fit() -> None:
         "weights take 131.4 GiB, the runtime 1.1 GiB: room for 0 tokens of KV cache, 2048 are needed (got "
         "'meta-llama/Llama-3.1-70B-Instruct'). What fits: a checkpoint with 8-bit weights (67.7 GiB) and "
         "engine.tensor_parallel 4; a node pool of p4de.24xlarge (8 x NVIDIA A100 80GB) with "
-        "engine.tensor_parallel 2 ($6.86/h per replica); a checkpoint with 4-bit weights (36.8 GiB) and engine.tensor_parallel 4."
+        "engine.tensor_parallel 2 ($6.86/h per replica); a checkpoint with 4-bit weights (36.8 GiB) and "
+        "engine.tensor_parallel 4."
     )
 
 

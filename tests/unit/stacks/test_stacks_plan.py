@@ -42,9 +42,9 @@ def test_json_has_the_documented_keys() -> None:
     assert (plan["hourly_min"], plan["hourly_max"], plan["simulated"]) == (13.8048, 13.8048, True)
     page = (ROOT / "docs" / "plan-schema.md").read_text(encoding="utf-8")
     for item in plan["models"]:
-        assert MODEL_KEYS <= set(item)
+        assert set(item) >= MODEL_KEYS
     for item in plan["pools"]:
-        assert POOL_KEYS <= set(item)
+        assert set(item) >= POOL_KEYS
     for key in (*plan, *plan["models"][0], *plan["pools"][0]):
         assert f"`{key}`" in page or f"`{key}[]`" in page, key
 
