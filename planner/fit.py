@@ -10,11 +10,11 @@ What is fitted to what:
   dense constants as they are;
 - the two constants of the first token to the TTFT of those of these rows with at most 8 requests.
 
-All other rows are test rows. The 45 rows of vLLM with `_epnone_` in their id (Llama-3.1-8B-FP8 on H200, Qwen3-235B on
+All other rows are test rows. The 45 rows of vLLM with `_epnone_` in their id (Llama-3.1-8B-FP8 and Qwen3-235B on
 H200, one of Qwen3-32B) are left out of the fit altogether: another harness took them, and for the dense ones the
-prompts would take more arithmetic than the reported times leave room for, as if they were served from the prefix cache. Their
-error is in the table. KV caches are taken as fp8 where the row says fp8 or fp4 for a dense model
-with quantized attention, as NVIDIA's checkpoints and the recipes of these runs have it; nothing in the rows says so.
+prompts would take more arithmetic than the reported times leave room for, as if they were served from the prefix
+cache. Their error is in the table. KV caches are taken as fp8 where a dense row says fp8 or fp4, as NVIDIA's
+checkpoints and the recipes of these runs have it; nothing in the rows says so.
 """
 
 from __future__ import annotations

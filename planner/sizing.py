@@ -20,7 +20,7 @@ Overhead is what vLLM measures when it profiles one step, reproduced from its pa
 - non-torch memory: 0.13 GiB for one GPU, 0.55 GiB with NCCL (same source);
 - CUDA graphs: 0.5 GiB, counted by vLLM since 0.21 (public logs of 0.25 and later estimate 0.17 to 0.58 GiB).
 
-Older engines (vLLM V0) kept whole-prompt logits while profiling and had several GiB less KV cache.
+vLLM V0 kept whole-prompt logits while profiling and had several GiB less KV cache.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from dataclasses import dataclass
 from planner.catalog import Gpu, MigProfile, Model
 
 GIB = 2**30
-BLOCK_TOKENS = 16
-"""vLLM's default block size."""
-
+BLOCK_TOKENS = 16  # vLLM's default block size
 DEFAULT_GPU_MEMORY_UTILIZATION = 0.85
 """The practitioners' guides recommend 0.85 of 0.80 to 0.90; vLLM's own default has risen to 0.92."""
 
@@ -152,7 +150,7 @@ def weights_gib(model: Model, quantization: str | None = None) -> float:
 
 
 def kv_bytes_per_token(model: Model, tensor_parallel: int = 1, kv_cache_dtype: str = "auto") -> float:
-    """Bytes of KV cache that one token takes on each GPU of a replica.
+    """Bytes of KV cache that one token takes on each GPU.
 
     Args:
         model: the catalogue's row.
@@ -190,9 +188,9 @@ def overhead_gib(
         hidden: width of the residual stream.
         intermediate: width of the feed-forward layer.
         tensor_parallel: GPUs per replica.
-        max_num_seqs: most requests in one batch.
-        max_num_batched_tokens: most tokens in one step.
-        cuda_graphs: False for vLLM before 0.21, which did not count them, and with --enforce-eager.
+        max_num_seqs: requests in one batch.
+        max_num_batched_tokens: tokens in one step.
+        cuda_graphs: False before vLLM 0.21, which did not count them, and with --enforce-eager.
     """
     sampler = max_num_seqs * vocab * SAMPLER_BYTES_PER_LOGIT
     forward = max_num_batched_tokens * 3 * (intermediate / tensor_parallel + hidden) * 2
@@ -229,7 +227,9 @@ def budget(
         gpu_memory_utilization: share of memory_gib that the engine may take.
         quantization: see `weights_gib`.
         kv_cache_dtype: `auto` or `fp8`.
-        max_num_seqs: default: as many mean requests as fit, at most 256; this and the rest as in `overhead_gib`.
+        max_num_seqs: requests in one batch; default: as many mean requests as fit, at most 256.
+        max_num_batched_tokens: tokens in one step.
+        cuda_graphs: see `overhead_gib`.
 
     Raises:
         SizingError: a figure out of range.

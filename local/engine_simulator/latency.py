@@ -1,8 +1,8 @@
 """How long one engine step takes: the planner's formula (`planner/latency.py`) with the facts of a simulated engine.
 
-Its constants are fitted to measured rows of vLLM on H100, H200 and B200; docs/plan-accuracy.md has the error on
-rows that were not used for fitting. No measured rows of L4, A10G or T4 were found: there the result is an estimate. A mixture of
-experts reads all its experts at each step here, as with a large batch.
+Its constants are fitted to measured rows of vLLM on H100, H200 and B200; docs/plan-accuracy.md has the error on rows
+that were not used for fitting. No measured rows of L4, A10G or T4 were found: there the result is an estimate. A
+mixture of experts reads all its experts at each step here, as with a large batch.
 """
 
 from __future__ import annotations
