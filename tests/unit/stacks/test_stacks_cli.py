@@ -65,7 +65,7 @@ def test_the_dev_stack_as_json() -> None:
         "startup_budget_seconds": 10,
         "cooldown_seconds": 15,
         "scale_down_stabilization_seconds": 15,
-        "drain_seconds": 20,
+        "drain_seconds": 120,
     }
 
 
