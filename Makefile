@@ -65,6 +65,7 @@ $(STAMP): requirements.lock
 
 docs: venv ## Write the generated parts of docs/ anew
 	@$(RUN) -m stacks schema --markdown > docs/config.md
+	@test ! -f ../shared/data/silicon/measured.csv || $(RUN) -m planner.fit
 
 lock: venv ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \

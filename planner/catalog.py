@@ -50,6 +50,7 @@ class Gpu:
         bf16_tflops: dense bfloat16 TFLOPS, None if the GPU has none. fp16 and fp8 likewise.
         fp16_tflops: dense float16 TFLOPS.
         fp8_tflops: dense float8 TFLOPS.
+        fp4_tflops: dense 4-bit float TFLOPS.
         mig_profiles: by name; empty if the GPU has no MIG.
         source: where the row comes from.
         as_of: day of reading.
@@ -66,6 +67,7 @@ class Gpu:
     bf16_tflops: float | None = None
     fp16_tflops: float | None = None
     fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
     mig_profiles: Mapping[str, MigProfile] = field(default_factory=dict)
 
 
@@ -126,7 +128,12 @@ class Model:
         qk_norm: q and k are normalised per head (Qwen3).
         norms_per_layer: normalisation layers per decoder layer.
         sliding_window: every other layer sees at most this many tokens.
-        quantization: how linear layers are stored if not in `dtype` (`fp8`).
+        quantization: how linear layers are stored if not in `dtype` (`fp8`, `mxfp4`, `int4-g32`, ...).
+        quantized_experts_only: attention and shared layers stay in `dtype` (gpt-oss, Kimi K2.5).
+        kv_lora_rank: width of the latent KV vector of multi-latent attention, 0 for ordinary attention.
+        qk_rope_head_dim: width of the rotary key that is cached beside it.
+        shared_experts: experts that every token passes through, beside the routed ones.
+        dense_layers: layers with one feed-forward block instead of experts, at the start.
     """
 
     key: str
@@ -151,6 +158,21 @@ class Model:
     norms_per_layer: int = 2
     sliding_window: int | None = None
     quantization: str | None = None
+    quantized_experts_only: bool = False
+    kv_lora_rank: int = 0
+    qk_rope_head_dim: int = 0
+    shared_experts: int = 0
+    dense_layers: int = 0
+
+    @property
+    def expert_parameters(self) -> int:
+        """Weights of all routed experts (three matrices each), 0 for a dense model."""
+        return 3 * self.hidden * self.intermediate * self.experts * (self.layers - self.dense_layers)
+
+    @property
+    def multi_latent_attention(self) -> bool:
+        """Whether the KV cache holds one latent vector per token instead of heads (DeepSeek, Kimi)."""
+        return self.kv_lora_rank > 0
 
 
 RowT = TypeVar("RowT", MigProfile, Gpu, Instance, Model)

@@ -11,13 +11,16 @@ and is handed out in blocks of 16 tokens. What one token takes, on each GPU of a
 (heads are replicated once there are fewer than GPUs). Sliding-window layers count as full attention: an upper
 bound.
 
-Overhead is an estimate, stated here and nowhere else:
+Overhead is what vLLM measures when it profiles one step, reproduced from its parts:
 
-- runtime, activations and CUDA graphs: 0.83 GiB (the PyPI package kvplan's figure, an 8B model on an L4) or
-  5 percent of the weights on the GPU, whichever is more (the KAITO estimator's rule);
-- NCCL buffers: 342 MB for two GPUs, 392 MB for more (AIConfigurator, memory.py).
+- activations: the sampler sorts the logits of every sequence, 38.25 bytes for each of max_num_seqs * vocab logits
+  (fitted to the 7 text-only rows of llm-d-planner@e50305a docs/empirical-vllm-memory-results.md, vLLM 0.11 on an H100:
+  within 0.05 GiB on all, and within 0.02 GiB on an L40S and an H200 of other authors), or, if that is more, the
+  gate, up and down buffers of one batch; plus one hidden state per batched token;
+- non-torch memory: 0.13 GiB for one GPU, 0.55 GiB with NCCL (same source);
+- CUDA graphs: 0.5 GiB, counted by vLLM since 0.21 (public logs of 0.25 and later estimate 0.17 to 0.58 GiB).
 
-Older engines (vLLM V0) kept whole-prompt logits while profiling and had several GiB less KV cache.
+vLLM V0 kept whole-prompt logits while profiling and had several GiB less KV cache.
 """
 
 from __future__ import annotations
@@ -29,16 +32,18 @@ from dataclasses import dataclass
 from planner.catalog import Gpu, MigProfile, Model
 
 GIB = 2**30
-BLOCK_TOKENS = 16
-"""vLLM's default block size."""
-
+BLOCK_TOKENS = 16  # vLLM's default block size
 DEFAULT_GPU_MEMORY_UTILIZATION = 0.85
 """The practitioners' guides recommend 0.85 of 0.80 to 0.90; vLLM's own default has risen to 0.92."""
 
-RUNTIME_OVERHEAD_GIB = 0.83
-WEIGHT_OVERHEAD_SHARE = 0.05
-NCCL_OVERHEAD_BYTES = {1: 0, 2: 342e6}
-NCCL_OVERHEAD_BYTES_MORE = 392e6
+SAMPLER_BYTES_PER_LOGIT = 38.25
+NON_TORCH_GIB = 0.13
+NON_TORCH_WITH_NCCL_GIB = 0.55
+CUDA_GRAPH_GIB = 0.5
+
+MAX_BATCHED_TOKENS = 2048
+"""vLLM's default of --max-num-batched-tokens; on GPUs of 70 GiB and more except A100 it is 8192, which costs up to 0.5
+GiB more for a 70B model on one GPU. One value for all keeps sizes monotone in memory."""
 
 MEAN_REQUEST_TOKENS = 1366
 """Mean prompt plus answer of the Azure LLM inference trace 2023, conversation: 1154.7 + 211.1 tokens."""
@@ -47,7 +52,7 @@ MAX_DEFAULT_SEQS = 256
 """vLLM's default of --max-num-seqs on all but its largest GPUs; more only helps when it was measured to."""
 
 MIN_CONTEXT_TOKENS = 2048
-"""A deployment without a stated context must hold one request of this length to count as fitting."""
+"""What a deployment without a stated context must hold to count as fitting."""
 
 MIG_NAME_TO_MEMORY = 0.95
 """Lower bound of a slice's memory over the GB in its name; the lowest listed ratio is 0.9503 (1g.12gb)."""
@@ -56,8 +61,16 @@ BFLOAT16_COMPUTE_CAPABILITY = 8.0
 
 DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0}
 
-QUANTIZED_BYTES = {"fp8": 1.0, "int8": 1.0, "int4": 0.5 + 2 / 128}
-"""Bytes per weight of a quantized linear layer; int4 has one 16-bit scale per group of 128 (AWQ, GPTQ)."""
+QUANTIZED_BYTES = {
+    "fp8": 1.0,
+    "int8": 1.0,
+    "int4": 0.5 + 2 / 128,
+    "int4-g32": 0.5 + 2 / 32,
+    "mxfp4": 0.5 + 1 / 32,
+    "nvfp4": 0.5 + 1 / 16,
+}
+"""Bytes per weight of a quantized linear layer: int4 has one 16-bit scale per group of 128 (AWQ, GPTQ) or 32 (Kimi),
+mxfp4 one 8-bit scale per 32, nvfp4 one per 16."""
 
 
 class SizingError(ValueError):
@@ -130,11 +143,14 @@ def weights_gib(model: Model, quantization: str | None = None) -> float:
     if stored not in QUANTIZED_BYTES:
         raise SizingError(f"unknown quantization {stored!r}; known: {', '.join(sorted(QUANTIZED_BYTES))}")
     kept = model.vocab * model.hidden * (1 if model.tied_embeddings else 2)
+    if model.quantized_experts_only and quantization is None:
+        kept = model.parameters - model.expert_parameters
+    kept = min(max(kept, 0), model.parameters)
     return ((model.parameters - kept) * QUANTIZED_BYTES[stored] + kept * full) / GIB
 
 
 def kv_bytes_per_token(model: Model, tensor_parallel: int = 1, kv_cache_dtype: str = "auto") -> float:
-    """Bytes of KV cache that one token takes on each GPU of a replica.
+    """Bytes of KV cache that one token takes on each GPU.
 
     Args:
         model: the catalogue's row.
@@ -146,10 +162,41 @@ def kv_bytes_per_token(model: Model, tensor_parallel: int = 1, kv_cache_dtype: s
     """
     if tensor_parallel < 1:
         raise SizingError(f"tensor_parallel is {tensor_parallel}; it must be 1 or more")
-    heads = math.ceil(model.kv_heads / tensor_parallel)
     name = model.dtype if kv_cache_dtype == "auto" else kv_cache_dtype
     # vLLM's fp8_e4m3 and fp8_e5m2 take the same room.
-    return 2 * model.layers * heads * model.head_dim * _dtype_bytes(name.partition("_")[0])
+    size = _dtype_bytes(name.partition("_")[0])
+    if model.multi_latent_attention:
+        # One vector per token and layer, the same on every GPU.
+        return model.layers * (model.kv_lora_rank + model.qk_rope_head_dim) * size
+    return 2 * model.layers * math.ceil(model.kv_heads / tensor_parallel) * model.head_dim * size
+
+
+def overhead_gib(
+    *,
+    vocab: int,
+    hidden: int,
+    intermediate: int,
+    tensor_parallel: int,
+    max_num_seqs: float = MAX_DEFAULT_SEQS,
+    max_num_batched_tokens: int = MAX_BATCHED_TOKENS,
+    cuda_graphs: bool = True,
+) -> float:
+    """Memory of each GPU that is neither weights nor KV cache, GiB; see the head of this file for the parts.
+
+    Args:
+        vocab: logits per sequence.
+        hidden: width of the residual stream.
+        intermediate: width of the feed-forward layer.
+        tensor_parallel: GPUs per replica.
+        max_num_seqs: requests in one batch.
+        max_num_batched_tokens: tokens in one step.
+        cuda_graphs: False before vLLM 0.21, which did not count them, and with --enforce-eager.
+    """
+    sampler = max_num_seqs * vocab * SAMPLER_BYTES_PER_LOGIT
+    forward = max_num_batched_tokens * 3 * (intermediate / tensor_parallel + hidden) * 2
+    activations = max(sampler, forward) + max_num_batched_tokens * hidden * 2
+    fixed = NON_TORCH_GIB if tensor_parallel == 1 else NON_TORCH_WITH_NCCL_GIB
+    return activations / GIB + fixed + (CUDA_GRAPH_GIB if cuda_graphs else 0.0)
 
 
 def tokens_in(kv_cache_gib: float, bytes_per_token: float) -> int:
@@ -165,6 +212,11 @@ def budget(
     tensor_parallel: int = 1,
     gpu_memory_utilization: float = DEFAULT_GPU_MEMORY_UTILIZATION,
     quantization: str | None = None,
+    *,
+    kv_cache_dtype: str = "auto",
+    max_num_seqs: float | None = None,
+    max_num_batched_tokens: int = MAX_BATCHED_TOKENS,
+    cuda_graphs: bool = True,
 ) -> Budget:
     """Split the memory of each GPU into weights, overhead and the rest.
 
@@ -174,6 +226,10 @@ def budget(
         tensor_parallel: GPUs per replica.
         gpu_memory_utilization: share of memory_gib that the engine may take.
         quantization: see `weights_gib`.
+        kv_cache_dtype: `auto` or `fp8`.
+        max_num_seqs: requests in one batch; default: as many mean requests as fit, at most 256.
+        max_num_batched_tokens: tokens in one step.
+        cuda_graphs: see `overhead_gib`.
 
     Raises:
         SizingError: a figure out of range.
@@ -183,8 +239,16 @@ def budget(
     if not 0 < gpu_memory_utilization <= 1:
         raise SizingError(f"gpu_memory_utilization is {gpu_memory_utilization}; it must be above 0 and at most 1")
     per_gpu = weights_gib(model, quantization) / tensor_parallel
-    nccl = NCCL_OVERHEAD_BYTES.get(tensor_parallel, NCCL_OVERHEAD_BYTES_MORE) / GIB
-    overhead = max(RUNTIME_OVERHEAD_GIB, WEIGHT_OVERHEAD_SHARE * per_gpu) + nccl
+    sizes = {"vocab": model.vocab, "hidden": model.hidden, "intermediate": model.intermediate}
+    step = {"tensor_parallel": tensor_parallel, "max_num_batched_tokens": max_num_batched_tokens}
+    if max_num_seqs is None:
+        # Without rounding: a step in the number of requests would make more memory hold fewer tokens.
+        least = overhead_gib(**sizes, **step, max_num_seqs=0, cuda_graphs=cuda_graphs)
+        left = memory_gib * gpu_memory_utilization - per_gpu - least
+        each = MEAN_REQUEST_TOKENS * kv_bytes_per_token(model, tensor_parallel, kv_cache_dtype)
+        each += model.vocab * SAMPLER_BYTES_PER_LOGIT
+        max_num_seqs = min(MAX_DEFAULT_SEQS, max(0.0, left * GIB / each))
+    overhead = overhead_gib(**sizes, **step, max_num_seqs=max_num_seqs, cuda_graphs=cuda_graphs)
     return Budget(memory_gib * gpu_memory_utilization, per_gpu, overhead)
 
 
@@ -196,12 +260,25 @@ def kv_cache_tokens(
     *,
     quantization: str | None = None,
     kv_cache_dtype: str = "auto",
+    max_num_seqs: float | None = None,
+    max_num_batched_tokens: int = MAX_BATCHED_TOKENS,
+    cuda_graphs: bool = True,
 ) -> int:
     """Tokens that the KV cache of one replica holds; 0 if the weights alone are too much.
 
     Args and errors as in `budget` and `kv_bytes_per_token`.
     """
-    left = budget(model, memory_gib, tensor_parallel, gpu_memory_utilization, quantization).kv_cache_gib
+    left = budget(
+        model,
+        memory_gib,
+        tensor_parallel,
+        gpu_memory_utilization,
+        quantization,
+        kv_cache_dtype=kv_cache_dtype,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        cuda_graphs=cuda_graphs,
+    ).kv_cache_gib
     return tokens_in(left, kv_bytes_per_token(model, tensor_parallel, kv_cache_dtype))
 
 
@@ -282,7 +359,9 @@ def derive_engine_limits(  # noqa: PLR0917 - the order in which one thinks of th
     )
     needed = needed_tokens(model, max_model_len)
     if tokens < needed:
-        parts = budget(model, memory, tensor_parallel, gpu_memory_utilization, quantization)
+        parts = budget(
+            model, memory, tensor_parallel, gpu_memory_utilization, quantization, kv_cache_dtype=kv_cache_dtype
+        )
         raise DoesNotFitError(f"{model.key}: {describe(parts, tokens, needed)}")
     length = max_model_len or min(model.max_position_embeddings, tokens)
     seqs = max_num_seqs or min(MAX_DEFAULT_SEQS, max(1, tokens // MEAN_REQUEST_TOKENS))

@@ -12,12 +12,16 @@ from typing import Annotated
 
 import typer
 
+from stacks.cli_plan import app as plan_app
+
 app = typer.Typer(
     help="The configuration of an environment: check it, see what it comes to, get its schema.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(plan_app, name="plan")
 
 PROJECT_FILE = "Pulumi.yaml"
 

@@ -8,6 +8,7 @@ Accelerator runtime, observability and KEDA are what the cluster brings (`Cluste
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
@@ -24,6 +25,7 @@ from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingCont
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.placement import engine_limits, shares_per_gpu
+from stacks.plan import plan_config
 
 NEEDED = frozenset(Capability)
 """What the layers here build on. Nothing of it is installed by us yet: the cluster has to bring it."""
@@ -38,12 +40,14 @@ class EnvironmentOutputs:
         models: names that clients may ask for.
         namespace: of the workloads.
         kubeconfig: path of the file that gives access to the cluster.
+        plan: what the environment needs, costs and will do, as `python -m stacks plan --json` prints it.
     """
 
     url: pulumi.Output[str]
     models: tuple[str, ...]
     namespace: str
     kubeconfig: str
+    plan: dict[str, Any]
 
     def export(self) -> None:
         """Make them the stack's outputs."""
@@ -51,6 +55,7 @@ class EnvironmentOutputs:
         pulumi.export("models", list(self.models))
         pulumi.export("namespace", self.namespace)
         pulumi.export("kubeconfig", self.kubeconfig)
+        pulumi.export("plan", self.plan)
 
 
 def build_environment(config: EnvironmentConfig, environment: str) -> EnvironmentOutputs:
@@ -64,6 +69,9 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         ClusterUnreachableError: the cloud's cluster should be there and is not.
         ValueError: the cluster lacks something that nobody installs yet.
     """
+    plan = plan_config(config, environment)
+    for line in plan.lines():
+        pulumi.info(line)
     labels = EnvironmentLabels(environment)
     cloud = load_cloud(config.cloud.value)
     cluster = cloud.create_cluster(
@@ -92,6 +100,7 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         models=tuple(deployment.name for deployment in deployments),
         namespace=labels.namespace,
         kubeconfig=cluster.kubeconfig,
+        plan=plan.to_json(),
     )
 
 

@@ -101,7 +101,7 @@ class EngineCore:
             context += sequence.computed + tokens
             if tokens > 1 or not sequence.generated:
                 prefill += tokens
-        return self.cost.seconds(context, prefill)
+        return self.cost.seconds(context, prefill, len(plan))
 
     def complete(self, now: float) -> list[EngineSequence]:
         """End the step that :meth:`schedule` began.

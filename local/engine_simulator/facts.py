@@ -25,6 +25,7 @@ class GpuFacts:
     bandwidth_gb_s: float
     bf16_tflops: float
     fp8_tflops: float | None = None
+    nvlink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class ModelFacts:
 
     ``active_parameters`` is given for mixtures of experts, ``quantization`` where the checkpoint itself is
     quantized; ``embedding_parameters`` (input embeddings and output head) keep ``dtype_bytes`` when the rest
-    is quantized.
+    is quantized. ``vocab``, ``hidden`` and ``intermediate`` size the activations; ``kv_latent`` is the width of the
+    cached vector of multi-latent attention, 0 for ordinary attention.
     """
 
     hf_id: str
@@ -47,6 +49,16 @@ class ModelFacts:
     active_parameters: int | None = None
     quantization: str | None = None
     embedding_parameters: int = 0
+    vocab: int = 0
+    hidden: int = 0
+    intermediate: int = 0
+    kv_latent: int = 0
+
+    @property
+    def lookup_bytes(self) -> float:
+        """Bytes of the input embedding, of which a step reads a few rows only; 0 where it is also the output head."""
+        single = self.vocab * self.hidden
+        return single * self.dtype_bytes if self.embedding_parameters > single else 0.0
 
     @property
     def compute_parameters(self) -> int:
@@ -70,6 +82,7 @@ def load_gpu(name: str, catalog: Path = CATALOG) -> GpuFacts:
             # GPUs before Ampere have no bfloat16; their half-precision figure is the one that counts.
             bf16_tflops=float(row["bf16_tflops"] if "bf16_tflops" in row else row["fp16_tflops"]),
             fp8_tflops=float(row["fp8_tflops"]) if row.get("fp8_tflops") else None,
+            nvlink=bool(row.get("nvlink", False)),
         )
     except KeyError as missing:
         raise FactsError(f"GPU {name!r} in {catalog / 'gpus.toml'} lacks {missing}") from None
@@ -95,6 +108,10 @@ def load_model(hf_id: str, catalog: Path = CATALOG) -> ModelFacts:
             active_parameters=int(row["active_parameters"]) if row.get("active_parameters") else None,
             quantization=row.get("quantization"),
             embedding_parameters=_embedding_parameters(row),
+            vocab=int(row["vocab"]),
+            hidden=int(row["hidden"]),
+            intermediate=int(row["intermediate"]),
+            kv_latent=int(row.get("kv_lora_rank", 0)) + int(row.get("qk_rope_head_dim", 0)),
         )
     except KeyError as missing:
         raise FactsError(

@@ -6,21 +6,16 @@
 Bytes per token are those of vLLM's ``v1/kv_cache_interface.py``: K and V of every layer; KV heads are divided over
 the GPUs, and replicated where there are fewer heads than GPUs.
 
-The overhead stands for what vLLM measures when it starts, and is an estimate. Runtime, activations and CUDA graphs:
-0.83 GiB (the PyPI package kvplan, an 8B model on an L4) or 5 % of the weights on the GPU, whichever is more (KAITO's
-memory estimator); NCCL buffers: 342 MB for two GPUs, 392 MB for more (AIConfigurator). A unit test holds this
-against the planner, which has the same rule, so that what the plan calls fitting starts here.
+The overhead stands for what vLLM measures when it starts; it is the planner's (``planner/sizing.py`` states its
+parts and their sources), so that what the plan calls fitting starts here.
 """
 
 from __future__ import annotations
 
 from local.engine_simulator.facts import ModelFacts
+from planner.sizing import overhead_gib
 
 GIB = 1024**3
-RUNTIME_GIB = 0.83
-WEIGHT_OVERHEAD_SHARE = 0.05
-NCCL_BYTES = {1: 0.0, 2: 342e6}
-NCCL_BYTES_MORE = 392e6
 
 _INT4 = 0.5 + 2 / 128  # AWQ and GPTQ: one 16-bit scale per group of 128
 
@@ -37,7 +32,9 @@ QUANTIZED_WEIGHT_BYTES = {
     "gptq_marlin": _INT4,
     "bitsandbytes": _INT4,
     "modelopt_fp4": _INT4,
-    "mxfp4": _INT4,
+    "int4-g32": 0.5 + 2 / 32,
+    "mxfp4": 0.5 + 1 / 32,
+    "nvfp4": 0.5 + 1 / 16,
 }
 
 
@@ -51,18 +48,31 @@ def weight_bytes(model: ModelFacts, quantization: str | None, dtype_bytes: float
 
 def kv_bytes_per_token_and_gpu(model: ModelFacts, tensor_parallel: int, element_bytes: float) -> float:
     """Bytes that one token takes in the KV cache of each GPU."""
+    if model.kv_latent:
+        return model.layers * model.kv_latent * element_bytes
     heads = max(1, -(-model.kv_heads // tensor_parallel))
     return 2 * model.layers * heads * model.head_dim * element_bytes
 
 
-def kv_cache_bytes_per_gpu(
-    memory_gib: float, utilization: float, all_weight_bytes: float, tensor_parallel: int
+def kv_cache_bytes_per_gpu(  # noqa: PLR0917 - the order of the formula
+    model: ModelFacts,
+    memory_gib: float,
+    utilization: float,
+    all_weight_bytes: float,
+    tensor_parallel: int,
+    max_num_seqs: int,
+    max_num_batched_tokens: int,
 ) -> float:
     """Bytes left for the KV cache on each GPU; negative when the weights do not fit."""
-    weights = all_weight_bytes / tensor_parallel
-    runtime = max(RUNTIME_GIB * GIB, WEIGHT_OVERHEAD_SHARE * weights)
-    nccl = NCCL_BYTES.get(tensor_parallel, NCCL_BYTES_MORE)
-    return memory_gib * GIB * utilization - weights - runtime - nccl
+    overhead = overhead_gib(
+        vocab=model.vocab,
+        hidden=model.hidden,
+        intermediate=model.intermediate,
+        tensor_parallel=tensor_parallel,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+    )
+    return (memory_gib * utilization - overhead) * GIB - all_weight_bytes / tensor_parallel
 
 
 def kv_cache_blocks(cache_bytes: float, kv_bytes_per_token: float, block_size: int) -> int:

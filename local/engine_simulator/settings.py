@@ -76,7 +76,10 @@ def resolve(
     weights = memory.weight_bytes(model, quantization, dtype_bytes)
     element_bytes = 1.0 if arguments.kv_cache_dtype.startswith("fp8") else dtype_bytes
     kv_bytes = memory.kv_bytes_per_token_and_gpu(model, parallel, element_bytes)
-    cache_bytes = memory.kv_cache_bytes_per_gpu(gpu.memory_gib, arguments.gpu_memory_utilization, weights, parallel)
+    seqs, tokens = _batch(arguments, gpu)
+    cache_bytes = memory.kv_cache_bytes_per_gpu(
+        model, gpu.memory_gib, arguments.gpu_memory_utilization, weights, parallel, seqs, tokens
+    )
     cache = _KvCache(
         bytes_per_gpu=cache_bytes,
         bytes_per_token=kv_bytes,
@@ -102,7 +105,8 @@ def resolve(
     )
 
 
-def _limits(arguments: ServeArguments, model: ModelFacts, gpu: GpuFacts, cache: _KvCache) -> EngineLimits:
+def _batch(arguments: ServeArguments, gpu: GpuFacts) -> tuple[int, int]:
+    """Sequences and tokens of a step."""
     large = gpu.memory_gib >= _LARGE_GPU_GIB and not gpu.name.startswith("a100")
     default_seqs, default_tokens = _LARGE_DEFAULTS if large else _SMALL_DEFAULTS
     tokens = arguments.max_num_batched_tokens or default_tokens
@@ -110,6 +114,11 @@ def _limits(arguments: ServeArguments, model: ModelFacts, gpu: GpuFacts, cache: 
     seqs = arguments.max_num_seqs or min(default_seqs, tokens)
     if tokens < seqs:
         raise StartError(f"--max-num-batched-tokens {tokens} must be at least --max-num-seqs {seqs}")
+    return seqs, tokens
+
+
+def _limits(arguments: ServeArguments, model: ModelFacts, gpu: GpuFacts, cache: _KvCache) -> EngineLimits:
+    seqs, tokens = _batch(arguments, gpu)
     return EngineLimits(
         max_num_seqs=seqs,
         max_num_batched_tokens=tokens,

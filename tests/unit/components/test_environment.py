@@ -16,7 +16,9 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from stacks.cli import app
 from stacks.config import load_environment
 from stacks.environment import EnvironmentOutputs, build_environment
 from tests.unit.conftest import Engine
@@ -205,6 +207,21 @@ def test_the_outputs(engine: Engine, kubeconfig: Path) -> None:
     assert outputs.models == ("chat", "code")
     assert outputs.namespace == "inference-test"
     assert outputs.kubeconfig == str(kubeconfig)
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_the_plan_is_an_output_with_the_numbers_of_the_command_line(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi, "info", said.append)
+    outputs = build(engine, config())
+    document = {"config": {"inference-platform:environment": config()}}
+    (tmp_path / "Pulumi.test.yaml").write_text(yaml.safe_dump(document))
+    done = CliRunner().invoke(app, ["plan", "-s", "test", "-C", str(tmp_path), "--json"])
+    assert json.loads(done.stdout) == outputs.plan
+    assert said[0] == "test: $0.00 to $9.20 per hour (list prices), simulated here"
+    assert [line.partition(":")[0] for line in said] == ["test", "chat", "code"]
 
 
 def run_program(engine: Engine, raw: dict[str, Any]) -> None:

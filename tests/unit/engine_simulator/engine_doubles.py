@@ -24,6 +24,10 @@ LLAMA_8B = ModelFacts(
     head_dim=128,
     dtype_bytes=2.0,
     max_position_embeddings=131072,
+    embedding_parameters=2 * 128256 * 4096,
+    vocab=128256,
+    hidden=4096,
+    intermediate=14336,
 )
 L4 = GpuFacts(name="l4", memory_gib=22.03, bandwidth_gb_s=300, bf16_tflops=121, fp8_tflops=242)
 

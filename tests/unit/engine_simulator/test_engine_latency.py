@@ -14,12 +14,14 @@ from local.engine_simulator.core import EngineCore, EngineLimits
 from local.engine_simulator.facts import GpuFacts, ModelFacts
 from local.engine_simulator.latency import StepCost, step_cost
 from local.engine_simulator.memory import kv_bytes_per_token_and_gpu, weight_bytes
+from planner.latency import constants
 from tests.unit.engine_simulator.engine_doubles import L4, LLAMA_8B, VirtualEngine, finished
 
 pytestmark = pytest.mark.unit
 
-H100 = GpuFacts(name="h100", memory_gib=79.18, bandwidth_gb_s=3350, bf16_tflops=989, fp8_tflops=1978)
-H200 = GpuFacts(name="h200", memory_gib=139.8, bandwidth_gb_s=4800, bf16_tflops=989, fp8_tflops=1978)
+FITTED = constants()
+H100 = GpuFacts(name="h100", memory_gib=79.18, bandwidth_gb_s=3350, bf16_tflops=989, fp8_tflops=1978, nvlink=True)
+H200 = GpuFacts(name="h200", memory_gib=139.8, bandwidth_gb_s=4800, bf16_tflops=989, fp8_tflops=1978, nvlink=True)
 LLAMA_70B = ModelFacts(
     hf_id="meta-llama/Llama-3.1-70B",
     parameters=70_553_706_496,
@@ -30,6 +32,9 @@ LLAMA_70B = ModelFacts(
     dtype_bytes=2.0,
     max_position_embeddings=131072,
     embedding_parameters=2 * 8192 * 128256,
+    vocab=128256,
+    hidden=8192,
+    intermediate=28672,
 )
 
 
@@ -46,24 +51,30 @@ def cost_of(model: ModelFacts, gpu: GpuFacts, tensor_parallel: int, quantization
 
 
 def test_decoding_on_one_gpu_reads_the_weights_and_the_cache() -> None:
-    # 16,060,522,496 B / (300e9 * 0.9 B/s) = 59.4834 ms, + 3 ms; 1000 tokens of 131,072 B: + 0.48545 ms.
+    # All weights but the input embedding, 15,009,849,344 B / (300e9 * 0.9 B/s) = 55.5920 ms; 32 layers of 67.67 us.
     cost = cost_of(LLAMA_8B, L4, 1)
-    assert cost.seconds(0, 0) == pytest.approx(62.4834e-3, rel=1e-5)
-    assert cost.seconds(1000, 0) == pytest.approx(62.9689e-3, rel=1e-5)
+    assert cost.seconds(0, 0) == pytest.approx(55.5920e-3 + 32 * FITTED.layer_seconds, rel=1e-5)
+    context = 1000 * 131_072 / (300e9 * FITTED.cache_efficiency)
+    assert cost.seconds(1000, 0) - cost.seconds(0, 0) == pytest.approx(context, rel=1e-5)
+    assert cost.seconds(0, 0, 10) - cost.seconds(0, 0) == pytest.approx(10 * FITTED.sequence_seconds)
 
 
 def test_prefill_adds_two_flops_per_parameter_and_token() -> None:
-    # 2 * 8,030,261,248 * 2048 / (121e12 * 0.5) = 543.665 ms on top of the step without prefill.
     cost = cost_of(LLAMA_8B, L4, 1)
-    assert cost.seconds(0, 2048) - cost.seconds(0, 0) == pytest.approx(543.665e-3, rel=1e-5)
+    multiplied = LLAMA_8B.parameters - 128_256 * 4_096
+    expected = 2 * multiplied * 2048 / (121e12 * FITTED.compute_efficiency)
+    assert cost.seconds(0, 2048) - cost.seconds(0, 0) == pytest.approx(expected, rel=1e-5)
 
 
 def test_tensor_parallel_divides_the_work_and_adds_all_reduces() -> None:
-    # fp8 with bf16 embeddings: 72,655,044,608 B / (2 * 3350e9 * 0.9) = 12.04893 ms; 2 * 80 * 20 us = 3.2 ms; 3 ms.
+    # fp8 with a bf16 output head: 70,553,706,496 B / (2 * 3350e9 * 0.9) = 11.7005 ms.
     cost = cost_of(LLAMA_70B, H100, 2, "fp8")
-    assert cost.base == pytest.approx(18.24893e-3, rel=1e-5)
-    # Prefill in fp8: 2 * 70,553,706,496 / (2 * 1978e12 * 0.5).
-    assert cost.per_prefill_token == pytest.approx(71.3384e-6, rel=1e-5)
+    assert cost.base == pytest.approx(11.7005e-3 + 80 * FITTED.layer_seconds, rel=1e-5)
+    # Two all-reduces a layer, each through reduce-scatter and all-gather: 4 * 80 * 8192 values of 2 bytes.
+    reduced = 4 * 80 * 8192 * 2 / (450e9 * FITTED.link_efficiency)
+    multiplied = 2 * (LLAMA_70B.parameters - 128_256 * 8192) / (2 * 1978e12 * FITTED.compute_efficiency)
+    assert cost.per_prefill_token == pytest.approx(multiplied + reduced, rel=1e-5)
+    assert cost.per_sequence == pytest.approx(FITTED.sequence_seconds + reduced)
 
 
 def test_speedup_divides_everything() -> None:
@@ -85,8 +96,10 @@ def test_mixtures_of_experts_compute_with_the_active_parameters() -> None:
         max_position_embeddings=4096,
         active_parameters=3_000_000_000,
     )
-    assert cost_of(mixture, H100, 1).per_prefill_token == pytest.approx(2 * 3e9 / (989e12 * 0.5))
-    assert cost_of(mixture, H100, 1).base == pytest.approx(60e9 / (3350e9 * 0.9) + 3e-3)
+    cost = cost_of(mixture, H100, 1)
+    assert cost.per_prefill_token == pytest.approx(2 * 3e9 / (989e12 * FITTED.compute_efficiency))
+    layers = 48 * (FITTED.layer_seconds + FITTED.moe_layer_seconds)
+    assert cost.base == pytest.approx(60e9 / (3350e9 * 0.9) + layers)
 
 
 # vLLM, Llama-3.1-70B in fp8, 1024 tokens in and out: all rows of TP 2 on H100 and of TP 1 on H200 of AIConfigurator's

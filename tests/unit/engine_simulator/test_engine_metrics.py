@@ -94,7 +94,7 @@ def test_cache_config_tells_the_size_of_the_cache(
     page: dict[tuple[str, tuple[tuple[str, str], ...]], float],
 ) -> None:
     (labels,) = [dict(labels) for name, labels in page if name == "vllm:cache_config_info"]
-    assert (labels["block_size"], labels["num_gpu_blocks"], labels["engine"]) == ("16", "2293", "0")
+    assert (labels["block_size"], labels["num_gpu_blocks"], labels["engine"]) == ("16", "1789", "0")
     assert (labels["enable_prefix_caching"], labels["gpu_memory_utilization"]) == ("True", "0.92")
 
 

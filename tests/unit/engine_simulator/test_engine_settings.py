@@ -30,16 +30,16 @@ def start(
 
 
 def test_kv_cache_of_an_8b_model_on_an_l4() -> None:
-    # 22.03 * 0.92 - 14.9575 (weights) - 0.83 = 4.4801 GiB; 2 MiB a block of 16 tokens: 2293 blocks.
+    # 22.03 * 0.92 - 14.9575 (weights) - 1.8153 (256 sequences) = 3.4948 GiB; 2 MiB a block of 16 tokens: 1789 blocks.
     settings = start("--max-model-len", "8192")
-    assert settings.limits.num_blocks == 2293
-    assert settings.kv_cache_tokens == 36_688
+    assert settings.limits.num_blocks == 1789
+    assert settings.kv_cache_tokens == 28_624
 
 
 def test_fp8_cache_holds_twice_as_much_and_tensor_parallel_divides_the_weights() -> None:
-    assert start("--max-model-len", "8192", "--kv-cache-dtype", "fp8").limits.num_blocks == 4587
-    # 20.2676 - 7.4788 - 0.83 - 342 MB: 11.6403 GiB, at 1 MiB a block.
-    assert start("--max-model-len", "8192", "-tp", "2").limits.num_blocks == 11_919
+    assert start("--max-model-len", "8192", "--kv-cache-dtype", "fp8").limits.num_blocks == 3578
+    # 20.2676 - 7.4788 - 2.2353: 10.5535 GiB, at 1 MiB a block.
+    assert start("--max-model-len", "8192", "-tp", "2").limits.num_blocks == 10_806
 
 
 def test_defaults_of_the_batch_depend_on_the_gpu_as_in_vllm() -> None:
@@ -53,14 +53,14 @@ def test_defaults_of_the_batch_depend_on_the_gpu_as_in_vllm() -> None:
 
 
 def test_max_model_len_auto_takes_what_fits() -> None:
-    assert start("--max-model-len", "auto").limits.max_model_len == 36_688
+    assert start("--max-model-len", "auto").limits.max_model_len == 28_624
     assert start("--max-model-len", "auto", gpu=H100).limits.max_model_len == 131_072
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), r"--max-model-len 131072 needs 16.00 GiB .* 4.48 GiB \(36688 tokens\) .* to at most 36688"),
+        ((), r"--max-model-len 131072 needs 16.00 GiB .* 3.49 GiB \(28624 tokens\) .* to at most 28624"),
         (
             ("--gpu-memory-utilization", "0.6"),
             r"does not fit on 1 x l4 \(22.03 GiB each\) .*--gpu-memory-utilization 0.6",
@@ -99,10 +99,16 @@ def test_the_simulator_and_the_planner_find_the_same_kv_cache(
     model: str, gpu: str, parallel: int, utilization: float
 ) -> None:
     planned = planner.sizing.kv_cache_tokens(
-        planner.catalog.models()[model], planner.catalog.gpus()[gpu].memory_gib, parallel, utilization
+        planner.catalog.models()[model],
+        planner.catalog.gpus()[gpu].memory_gib,
+        parallel,
+        utilization,
+        max_num_seqs=64,
+        max_num_batched_tokens=2048,
     )
     settings = start(
         *("--max-model-len", "4096", "-tp", str(parallel), "--gpu-memory-utilization", str(utilization)),
+        *("--max-num-seqs", "64", "--max-num-batched-tokens", "2048"),
         model=load_model(model),
         gpu=load_gpu(gpu),
     )

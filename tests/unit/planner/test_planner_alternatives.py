@@ -42,7 +42,7 @@ def placement(model: str, instance: str, length: int | None = None, mig_profile:
         (
             placement("meta-llama/Llama-3.1-8B-Instruct", "g6.12xlarge", 65_536),
             (
-                "engine.max_model_len 24064",
+                "engine.max_model_len 23840",
                 "engine.tensor_parallel 2 (the instance has 4 GPUs)",
                 "a checkpoint with 8-bit weights (8.5 GiB)",
             ),
@@ -51,7 +51,8 @@ def placement(model: str, instance: str, length: int | None = None, mig_profile:
             placement("meta-llama/Llama-3.1-70B-Instruct", "g6.12xlarge"),
             (
                 "a checkpoint with 8-bit weights (67.7 GiB) and engine.tensor_parallel 4",
-                "a node pool of g2-standard-96 (8 x NVIDIA L4) with engine.tensor_parallel 8 ($8.46/h per replica)",
+                "a node pool of p4de.24xlarge (8 x NVIDIA A100 80GB) with engine.tensor_parallel 2 "
+                "($6.86/h per replica)",
                 "a checkpoint with 4-bit weights (36.8 GiB) and engine.tensor_parallel 4",
             ),
         ),

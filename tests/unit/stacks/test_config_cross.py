@@ -209,10 +209,11 @@ def test_tensor_parallel() -> None:
 def test_a_model_that_does_not_fit() -> None:
     assert one(**{MODEL + "source": {"hugging_face": "meta-llama/Llama-3.1-70B-Instruct"}}) == (
         "model_deployments[0].source.hugging_face: does not fit 1 x NVIDIA L4: each GPU gives the engine 18.7 GiB; "
-        "weights take 131.4 GiB, the runtime 6.6 GiB: room for 0 tokens of KV cache, 2048 are needed (got "
+        "weights take 131.4 GiB, the runtime 1.1 GiB: room for 0 tokens of KV cache, 2048 are needed (got "
         "'meta-llama/Llama-3.1-70B-Instruct'). What fits: a checkpoint with 8-bit weights (67.7 GiB) and "
-        "engine.tensor_parallel 4; a node pool of g2-standard-96 (8 x NVIDIA L4) with engine.tensor_parallel 8 "
-        "($8.46/h per replica); a checkpoint with 4-bit weights (36.8 GiB) and engine.tensor_parallel 4."
+        "engine.tensor_parallel 4; a node pool of p4de.24xlarge (8 x NVIDIA A100 80GB) with "
+        "engine.tensor_parallel 2 ($6.86/h per replica); a checkpoint with 4-bit weights (36.8 GiB) and "
+        "engine.tensor_parallel 4."
     )
 
 
@@ -224,16 +225,16 @@ def test_a_context_that_does_not_fit_a_slice() -> None:
     }
     assert one(**changes) == (
         "model_deployments[0].source.hugging_face: does not fit 1 x NVIDIA A100 40GB 3g.20gb slice: each GPU gives the "
-        "engine 16.7 GiB; weights take 15.0 GiB, the runtime 0.8 GiB: room for 7280 tokens of KV cache, 65536 are "
-        "needed (got 'meta-llama/Llama-3.1-8B-Instruct'). What fits: engine.max_model_len 7280; MIG profile 7g.40gb (1 "
+        "engine 16.7 GiB; weights take 15.0 GiB, the runtime 0.9 GiB: room for 7056 tokens of KV cache, 65536 are "
+        "needed (got 'meta-llama/Llama-3.1-8B-Instruct'). What fits: engine.max_model_len 7056; MIG profile 7g.40gb (1 "
         "per GPU); a checkpoint with 4-bit weights (5.3 GiB)."
     )
 
 
 def test_quantization_and_cache_type_of_the_engine_count() -> None:
     wide = {MODEL + "engine__max_model_len": 65_536}
-    assert "room for 24064 tokens" in one(**wide)
-    assert "room for 48128 tokens" in one(**wide, **{MODEL + "engine__extra_args": {"kv_cache_dtype": "fp8"}})
+    assert "room for 23840 tokens" in one(**wide)
+    assert "room for 47696 tokens" in one(**wide, **{MODEL + "engine__extra_args": {"kv_cache_dtype": "fp8"}})
     assert errors(sample(**wide, **{MODEL + "engine__extra_args": {"quantization": "fp8"}})) == []
 
 

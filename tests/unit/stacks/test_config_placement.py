@@ -54,7 +54,7 @@ def test_limits_follow_sharing_quantization_and_cache_type() -> None:
     assert limits is not None
     assert placement is not None
     assert limits.kv_cache_tokens == kv_cache_tokens(placement.model, 19.62, quantization="fp8", kv_cache_dtype="fp8")
-    assert limits.max_model_len == 121_072
+    assert limits.max_model_len == 117_824
 
 
 def test_slices_count_as_places() -> None:

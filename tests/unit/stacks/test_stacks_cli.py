@@ -39,9 +39,9 @@ def test_the_dev_stack_is_valid_and_without_warnings() -> None:
     assert (status, problems) == (0, "")
     rows = [line.split() for line in output.splitlines()]
     assert ["l4", "g6.12xlarge", "4", "x", "NVIDIA", "L4", "none", "on-demand", "3", "13.80"] in rows
-    assert ["chat", "l4", "1", "15.0", "GiB", "24,064", "8,192", "17", "0", "to", "5"] in rows
+    assert ["chat", "l4", "1", "15.0", "GiB", "23,840", "8,192", "17", "0", "to", "5"] in rows
     assert ["meta-llama/Llama-3.1-8B-Instruct"] in rows
-    assert ["code", "l4", "1", "14.2", "GiB", "69,472", "8,192", "50", "0", "to", "5"] in rows
+    assert ["code", "l4", "1", "14.2", "GiB", "68,128", "8,192", "49", "0", "to", "5"] in rows
     assert "what these nodes would cost; here they are simulated" in " ".join(output.split())
     assert "warning" not in output
 
@@ -53,8 +53,8 @@ def test_the_dev_stack_as_json() -> None:
     assert report["valid"] is True
     assert [pool["hourly_max"] for pool in report["pools"]] == [13.8048]
     assert [(model["name"], model["kv_cache_tokens"]) for model in report["models"]] == [
-        ("chat", 24_064),
-        ("code", 69_472),
+        ("chat", 23_840),
+        ("code", 68_128),
     ]
     assert report["environment"]["model_deployments"][1]["scaling"] == {
         "min_replicas": 0,
@@ -65,7 +65,7 @@ def test_the_dev_stack_as_json() -> None:
         "startup_budget_seconds": 10,
         "cooldown_seconds": 15,
         "scale_down_stabilization_seconds": 15,
-        "drain_seconds": 20,
+        "drain_seconds": 120,
     }
 
 

@@ -1,0 +1,107 @@
+"""`python -m stacks plan`: the plan of a stack, and what differs between two."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.plan import EnvironmentPlan
+
+app = typer.Typer(help="What a stack needs, costs and will do, before anything is touched.", add_completion=False)
+
+Directory = Annotated[
+    Path | None,
+    typer.Option("--cwd", "-C", help="Where the stack files are; default: the nearest folder with a Pulumi.yaml."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def plan(  # noqa: PLR0917 - options of a command line
+    context: typer.Context,
+    stack: Annotated[str | None, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: docs/plan-schema.md.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page that needs no other file.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Own prices: TOML, [prices].")] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", help="Dollars per hour; status 2 if the plan may cost more.")
+    ] = None,
+    directory: Directory = None,
+) -> None:
+    """Work out what a stack needs, costs and will do."""
+    if context.invoked_subcommand is not None:
+        return
+    if stack is None:
+        raise typer.BadParameter("name a stack with --stack, or compare two with: plan diff A B")
+    made = load(stack, directory, prices, budget)
+    shown = made.to_json()
+    if html is not None:
+        from planner.page import page
+
+        html.write_text(page(shown), encoding="utf-8")
+        print(f"{html} is written", file=sys.stderr)
+    if as_json:
+        print(json.dumps(shown, indent=2))
+    elif html is None:
+        from stacks.plan_tables import print_plan
+
+        print_plan(shown)
+    if not made.within_budget:
+        raise typer.Exit(2)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A stack, or a file that `plan --json` wrote.")],
+    after: Annotated[str, typer.Argument(help="The other one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of objects.")] = False,
+    directory: Directory = None,
+) -> None:
+    """Show what differs between two plans."""
+    from planner.difference import differences
+
+    changes = differences(_plan_of(before, directory), _plan_of(after, directory))
+    if as_json:
+        print(json.dumps([{"path": path, "before": old, "after": new} for path, old, new in changes], indent=2))
+        return
+    from stacks.plan_tables import print_diff
+
+    print_diff(changes)
+
+
+def load(
+    stack: str, directory: Path | None, prices: Path | None = None, budget: float | None = None
+) -> EnvironmentPlan:
+    """The plan of a stack; a broken configuration or price file ends the program with status 1."""
+    from planner.cost import PriceError, read_prices
+    from stacks.cli import project_folder
+    from stacks.config.load import load_stack_file
+    from stacks.errors import ConfigError
+    from stacks.plan import plan_config
+
+    try:
+        config = load_stack_file(stack, directory or project_folder())
+        own = read_prices(prices) if prices is not None else None
+        return plan_config(config, stack, prices=own, budget_per_hour=budget)
+    except (ConfigError, PriceError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _plan_of(name: str, directory: Path | None) -> dict[str, Any]:
+    path = Path(name)
+    if path.suffix != ".json":
+        return load(name, directory).to_json()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    if not isinstance(found, dict) or "models" not in found:
+        print(f"{path}: is not a plan; write one with: python -m stacks plan -s NAME --json", file=sys.stderr)
+        raise typer.Exit(1)
+    return found

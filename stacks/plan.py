@@ -1,0 +1,66 @@
+"""The plan of a configured environment: a translation for `planner/plan.py`."""
+
+from __future__ import annotations
+
+from planner.plan import EnvironmentPlan, EnvironmentRequest, ModelRequest, PoolRequest, plan_environment
+from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
+from stacks.config.placement import kv_cache_dtype, quantization, shares_per_gpu
+
+
+def plan_config(
+    config: EnvironmentConfig,
+    environment: str,
+    *,
+    prices: dict[str, float] | None = None,
+    budget_per_hour: float | None = None,
+) -> EnvironmentPlan:
+    """The plan of a checked configuration.
+
+    Args:
+        config: from `load_environment`, which has checked it.
+        environment: its name, which is the stack's.
+        prices: a user's own prices, dollars per hour by instance type.
+        budget_per_hour: dollars per hour that the environment may cost at most.
+    """
+    return plan_environment(
+        EnvironmentRequest(
+            name=environment,
+            cloud=config.cloud.value,
+            pools=[_pool(pool) for pool in config.node_pools],
+            models=[_model(item) for item in config.model_deployments],
+            prices=prices or {},
+            budget_per_hour=budget_per_hour,
+        )
+    )
+
+
+def _pool(pool: NodePool) -> PoolRequest:
+    return PoolRequest(
+        name=pool.name,
+        instance_type=pool.instance_type,
+        capacity_type=pool.capacity_type.value,
+        min_nodes=pool.min_nodes,
+        max_nodes=pool.max_nodes,
+        sharing=pool.sharing.mode.value,
+        mig_profile=pool.sharing.profile if isinstance(pool.sharing, MigSharing) else None,
+        slices_per_gpu=shares_per_gpu(pool),
+    )
+
+
+def _model(item: ModelDeployment) -> ModelRequest:
+    engine = item.engine
+    return ModelRequest(
+        name=item.name,
+        model=item.source.hugging_face,
+        pool=item.node_pool,
+        tensor_parallel=engine.tensor_parallel,
+        gpu_memory_utilization=engine.gpu_memory_utilization,
+        max_model_len=engine.max_model_len,
+        max_num_seqs=engine.max_num_seqs,
+        quantization=quantization(engine),
+        kv_cache_dtype=kv_cache_dtype(engine),
+        min_replicas=item.scaling.min_replicas,
+        max_replicas=item.scaling.max_replicas,
+        cooldown_seconds=item.scaling.cooldown_seconds,
+        startup_budget_seconds=item.scaling.startup_budget_seconds,
+    )

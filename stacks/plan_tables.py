@@ -1,0 +1,133 @@
+"""The plan as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+NARROWEST = 140
+"""Columns to use where the output is not a terminal: files and pipes do not wrap."""
+
+
+def console() -> Console:
+    """A console that does not wrap where it is not a terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=max(NARROWEST, found.width))
+
+
+def table(title: str, left: tuple[str, ...], right: tuple[str, ...], rows: list[list[str]]) -> Table:
+    """A plain table."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in left:
+        made.add_column(name, overflow="fold")
+    for name in right:
+        made.add_column(name, justify="right")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """Print a plan in its JSON form."""
+    out = console()
+    out.print(f"Plan of {plan['environment']} on {plan['cloud']}", markup=False)
+    out.print(table("Node pools", ("pool", "instance type", "GPUs", "capacity"), POOL_RIGHT, _pools(plan)))
+    out.print(table("Models, per replica", ("model", "on"), MODEL_RIGHT, _models(plan)))
+    out.print(table("Cold start on a new node, seconds", ("model",), START_RIGHT, _starts(plan)))
+    out.print(_money(plan), markup=False)
+    for item in plan["models"]:
+        for note in item["notes"]:
+            out.print(f"note: {item['name']}: {note}", style="yellow", markup=False)
+
+
+POOL_RIGHT = ("nodes", "$/h each", "$/h", "spot saves $/h")
+MODEL_RIGHT = ("weights", "KV tokens", "context", "batch", "ms/token", "TTFT ms", "tokens/s", "$/M in", "$/M out")
+START_RIGHT = ("node", "driver", "image", "weights", "engine", "in all", "range")
+
+
+def _pools(plan: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            pool["name"],
+            pool["instance_type"],
+            f"{pool['gpus_per_node']} x {pool['gpu']}",
+            pool["capacity_type"],
+            f"{pool['nodes_min']} to {pool['nodes_max']}",
+            number(pool["price_per_hour"], 4) + ("~" if pool["price_is_estimate"] else ""),
+            f"{number(pool['hourly_min'], 2)} to {number(pool['hourly_max'], 2)}",
+            number(pool["spot_saving_per_hour"], 2),
+        ]
+        for pool in plan["pools"]
+    ]
+
+
+def _models(plan: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for item in plan["models"]:
+        band = "" if item["latency_error"] is None else f" ±{item['latency_error'] * 100:.0f}%"
+        rows.append(
+            [
+                f"{item['name']}\n{item['model']}",
+                f"{item['gpus_per_replica']} x {item['gpu']}",
+                "?" if item["weights_gib"] is None else f"{item['weights_gib']:.1f} GiB",
+                number(item["kv_cache_tokens"]),
+                number(item["max_model_len"]),
+                number(item["max_num_seqs"]),
+                number(item["tpot_ms"], 1) + band + (" est." if item["estimate"] else ""),
+                number(item["ttft_ms"]),
+                number(item["tokens_per_s"]),
+                number(item["cost_per_million_input_tokens"], 2),
+                number(item["cost_per_million_output_tokens"], 2),
+            ]
+        )
+    return rows
+
+
+def _starts(plan: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            item["name"],
+            *(number(start[f"{part}_s"]) for part in ("node", "driver", "image", "weights", "engine")),
+            number(item["cold_start_s"]),
+            f"{start['low_s']:.0f} to {start['high_s']:.0f}",
+        ]
+        for item in plan["models"]
+        if (start := item["cold_start"]) is not None
+    ]
+
+
+def _money(plan: dict[str, Any]) -> str:
+    text = (
+        f"${plan['hourly_min']:.2f} to ${plan['hourly_max']:.2f} per hour, ${plan['monthly_min']:,.0f} to "
+        f"${plan['monthly_max']:,.0f} per month at list prices; per token at {plan['utilization'] * 100:.0f} % of a "
+        "full batch. TTFT is without queue; est.: no measured row backs it."
+    )
+    if plan["simulated"]:
+        text += " Here the nodes are simulated: this is what they would cost."
+    if not plan["within_budget"]:
+        text += f"\nOVER BUDGET: {plan['hourly_max']:.2f} is more than {plan['budget_per_hour']:.2f} per hour."
+    return text
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number, `?` for none."""
+    return "?" if value is None else f"{value:,.{digits}f}"
+
+
+def print_diff(changes: list[tuple[str, object, object]]) -> None:
+    """Print what changed between two plans."""
+    rows = [[path, str(old), str(new), _change(old, new)] for path, old, new in changes]
+    if not rows:
+        console().print("The plans are alike.")
+        return
+    console().print(table("Changes", ("what",), ("before", "after", "change"), rows))
+
+
+def _change(old: object, new: object) -> str:
+    if isinstance(old, (int, float)) and isinstance(new, (int, float)) and old and not isinstance(old, bool):
+        return f"{(new / old - 1) * 100:+.1f} %"
+    return ""
