@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 
@@ -67,3 +68,14 @@ async def test_it_waits_for_a_port_that_nobody_listens_on_yet() -> None:
     process = await start(1, 0.2)
     assert await ended(process) == 1
     assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("budget", [1, 3, 10, 600, 3600])
+def test_each_run_ends_shortly_before_a_whole_second(budget: int) -> None:
+    """The kubelet starts runs on whole seconds: one that ends on it leaves the engine unwatched for another."""
+    probe = startup_probe(budget)
+    assert probe.exec_ is not None
+    seconds = float(probe.exec_.command[-1])  # type: ignore[union-attr,index,arg-type]
+    pause = math.ceil(seconds) - seconds
+    assert 0.2 < pause < 0.5
+    assert math.ceil(seconds) * probe.failure_threshold >= budget  # type: ignore[operator]
