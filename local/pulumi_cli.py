@@ -115,7 +115,7 @@ class Pulumi:
     def copy_configuration(self) -> None:
         """Refresh our copy of Pulumi.<stack>.yaml: the engine writes into the file that it is given."""
         source = self.program / f"Pulumi.{self.stack}.yaml"
-        if self.config_file is None or not source.exists():
+        if self.config_file in (None, source) or not source.exists():
             return
         salt = []
         if self.config_file.exists():

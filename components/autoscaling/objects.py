@@ -128,8 +128,9 @@ class ScaledObjectSpec:
             "cooldownPeriod": self.cooldown_seconds,
             # For a replica that somebody else asked for, before any trigger was ever active.
             "initialCooldownPeriod": self.cooldown_seconds,
+            # No value that is its default (restoreToOriginalReplicaCount: false): KEDA writes the object back
+            # without it, and every later preview would propose to put it there again.
             "advanced": {
-                "restoreToOriginalReplicaCount": False,
                 "horizontalPodAutoscalerConfig": {"behavior": self.behavior.render()},
             },
             "triggers": [trigger.render() for trigger in self.triggers],

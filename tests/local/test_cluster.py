@@ -66,6 +66,11 @@ def test_stopping_leaves_no_process_and_no_mount(tmp_path: Path) -> None:
     assert not files.state.exists()
 
 
+def test_a_second_deployment_has_nothing_to_do(environment: Environment) -> None:
+    """What we send is what the API keeps: no controller writes back something else."""
+    environment.pulumi.run("preview", "--expect-no-changes", "--stack", environment.pulumi.stack)
+
+
 @pytest.mark.parametrize("images", [["nginx:1.29"], ["nginx:1.29", "haproxy:2.8.25"]], ids=["unknown", "mixed"])
 def test_a_pod_with_an_unknown_image_gets_a_fake_life(environment: Environment, images: list[str]) -> None:
     """KWOK plays it from start to end; no process runs for it, whatever else is in the pod."""

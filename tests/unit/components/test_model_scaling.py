@@ -40,7 +40,6 @@ def test_the_whole_scaled_object(engine: Engine) -> None:
         "cooldownPeriod": 600,
         "initialCooldownPeriod": 600,
         "advanced": {
-            "restoreToOriginalReplicaCount": False,
             "horizontalPodAutoscalerConfig": {
                 "behavior": {
                     "scaleUp": {
