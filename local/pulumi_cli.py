@@ -66,6 +66,8 @@ class Pulumi:
             # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # The program is compiled once, not at every run, and not into the user's folder.
+            "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
             KUBECONFIG_VARIABLE: str(self.kubeconfig),
         }
 
@@ -155,5 +157,5 @@ def without_pulumi(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("PULUMI_") and name not in {"KUBECONFIG", "VIRTUAL_ENV"}
+        if not name.startswith("PULUMI_") and name not in {"KUBECONFIG", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
     }
