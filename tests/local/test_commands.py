@@ -61,6 +61,8 @@ class Commands:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell that starts us in the background has us ignore Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - single-threaded here
         )
 
     def run(self, *words: str) -> tuple[int, str]:
