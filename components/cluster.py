@@ -10,6 +10,7 @@ from typing import Protocol
 import pulumi
 from pulumi_kubernetes import Provider
 
+from components.clouds.rules import CloudSettings
 from components.scheduling import GpuPool
 
 
@@ -17,7 +18,9 @@ class Capability(StrEnum):
     """Something that a cluster may bring already; the layers above install what it does not."""
 
     DEVICE_PLUGIN = "device-plugin"
+    DCGM_EXPORTER = "dcgm-exporter"
     PROMETHEUS = "prometheus"
+    GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
 
@@ -54,14 +57,33 @@ class GatewayExposure:
     """How clients reach the gateway.
 
     Attributes:
-        url: where; without a trailing slash.
+        url: where; without a trailing slash. None: at the address that the cloud gives to the gateway's Service.
         service_type: of the gateway's Service.
         annotations: of the gateway's Service.
     """
 
-    url: pulumi.Input[str]
+    url: pulumi.Input[str] | None = None
     service_type: str = "ClusterIP"
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsVolume:
+    """How pods mount the place where a cloud keeps model weights.
+
+    Attributes:
+        storage_class: for a claim that is provisioned; "" for a volume that is there.
+        volume_name: PersistentVolume that is there; "" for one that is provisioned.
+        access_mode: of the claim, ReadWriteMany or ReadOnlyMany.
+        capacity: asked for; stores without a size ignore it.
+        after: what brings the store; a claim is made after it and destroyed before it.
+    """
+
+    storage_class: str
+    volume_name: str = ""
+    access_mode: str = "ReadWriteMany"
+    capacity: str = "500Gi"
+    after: Sequence[pulumi.Resource] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,25 +94,27 @@ class ClusterHandle:
         provider: for all objects in it.
         provides: what is there already.
         simulated: engines are processes without a GPU; they are told how to pretend.
-        kubeconfig: path of the file that gives access; never its contents.
+        kubeconfig: what gives access: the path of a file where there is one, else the contents, as a secret.
         prometheus_address: URL inside the cluster.
         interceptor: the KEDA HTTP add-on's proxy.
         external_scaler: the KEDA HTTP add-on's scaler.
         keda_namespace: where KEDA runs.
         gateway: how clients reach the gateway.
-        autoscaling: resources that bring KEDA and its CRDs where the cloud installs them; custom resources are
-            created after them and destroyed before them.
+        autoscaling: resources that bring KEDA and its CRDs where they are installed by us or by the cloud; custom
+            resources are created after them and destroyed before them.
+
+    What a cloud needs of its own cluster later (identifiers of networks and roles) is in a subclass of its own.
     """
 
     provider: Provider
     provides: frozenset[Capability]
     simulated: bool
-    kubeconfig: str
-    prometheus_address: str
-    interceptor: ServiceReference
-    external_scaler: ServiceReference
-    keda_namespace: str
+    kubeconfig: pulumi.Input[str]
     gateway: GatewayExposure
+    prometheus_address: str = "http://prometheus-operated.monitoring.svc:9090"
+    interceptor: ServiceReference = ServiceReference("keda-add-ons-http-interceptor-proxy", "keda", 8080)
+    external_scaler: ServiceReference = ServiceReference("keda-add-ons-http-external-scaler", "keda", 9090)
+    keda_namespace: str = "keda"
     autoscaling: Sequence[pulumi.Resource] = ()
 
 
@@ -101,10 +125,28 @@ class ClusterArgs:
     Attributes:
         environment: name of the environment, which is the stack's.
         gateway_host_port: port on the user's own machine (local cloud only).
+        region: "" for the cloud's default.
+        kubernetes_version: minor version, e.g. "1.34"; "" for the one that the cloud's package was tested with.
+        private_endpoint: the API server has no public address.
+        authorized_networks: CIDRs that may reach the API server's public address; empty: nobody is kept out.
+        audit_logs: keep the API server's audit log in the cloud's log store.
+        deletion_protection: the cloud refuses to delete the cluster.
+        weights_store: where model weights are kept: node-disk, shared-files or object-store.
+        tags: on everything that the cloud bills.
+        settings: what only this cloud can be told; None: all defaults.
     """
 
     environment: str
     gateway_host_port: int
+    region: str = ""
+    kubernetes_version: str = ""
+    private_endpoint: bool = False
+    authorized_networks: Sequence[str] = ()
+    audit_logs: bool = True
+    deletion_protection: bool = False
+    weights_store: str = "node-disk"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    settings: CloudSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +156,18 @@ class NodePoolArgs:
     Attributes:
         gpus: what its nodes offer.
         instance_type: the cloud's name of the machine.
-        capacity_type: how nodes are bought.
+        capacity_type: how nodes are bought: on-demand, spot, spot-with-fallback or reserved.
         min_nodes: fewest.
         max_nodes: most.
+        accelerator: key of the GPU in the catalogue.
+        reservation_kind: capacity-block, reservation, queued or flex-start; "" unless reserved.
+        reservation_id: the cloud's id of what was reserved; "" if it needs none.
+        provisioner: node-group (a group with an autoscaler) or auto (the cloud makes nodes that fit the pods).
+        zones: empty: the cloud's choice.
+        disk_gib: of a node.
+        local_nvme: use the machine's own disks for images and weights.
+        image_streaming: start containers before their image is whole.
+        tags: on everything that the cloud bills.
 
     Raises:
         ValueError: min_nodes above max_nodes, or negative.
@@ -127,6 +178,15 @@ class NodePoolArgs:
     capacity_type: str
     min_nodes: int
     max_nodes: int
+    accelerator: str = ""
+    reservation_kind: str = ""
+    reservation_id: str = ""
+    provisioner: str = "node-group"
+    zones: Sequence[str] = ()
+    disk_gib: int = 200
+    local_nvme: bool = False
+    image_streaming: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_nodes <= self.max_nodes:
@@ -163,6 +223,19 @@ class Cloud(Protocol):
 
         Returns:
             Resources that workloads are created after and destroyed before.
+        """
+        ...
+
+    def create_weights(self, name: str, args: ClusterArgs, cluster: ClusterHandle) -> WeightsVolume | None:
+        """Make the place where model weights are kept.
+
+        Args:
+            name: prefix of the components' logical names.
+            args: as given to `create_cluster`; `weights_store` says which place.
+            cluster: where.
+
+        Returns:
+            How pods mount it; None where each pod keeps its own copy (node-disk).
         """
         ...
 

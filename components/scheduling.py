@@ -105,6 +105,8 @@ class GpuPool:
         vcpu: virtual CPUs of a node.
         memory_gib: memory of a node, GiB.
         sharing: how each GPU is split.
+        resource: extended resource where the cloud's own device plugin names it; "": as ours does.
+        taints: of its nodes.
     """
 
     name: str
@@ -113,6 +115,13 @@ class GpuPool:
     vcpu: int
     memory_gib: float
     sharing: Sharing = field(default_factory=Sharing)
+    resource: str = ""
+    taints: tuple[Taint, ...] = (GPU_TAINT,)
+
+    @property
+    def resource_name(self) -> str:
+        """The extended resource that its pods ask for."""
+        return self.resource or self.sharing.resource_name
 
     @property
     def slots_per_node(self) -> int:
@@ -143,7 +152,7 @@ class GpuPool:
         return {
             "cpu": str(self.vcpu),
             "memory": f"{int(self.memory_gib * 1024)}Mi",
-            self.sharing.resource_name: str(self.slots_per_node),
+            self.resource_name: str(self.slots_per_node),
             "pods": str(pods),
         }
 
@@ -155,17 +164,17 @@ class GpuPool:
         """
         if not 1 <= slots <= self.slots_per_node:
             raise ValueError(
-                f"node pool {self.name!r}: a pod asks for {slots} of {self.sharing.resource_name}, "
+                f"node pool {self.name!r}: a pod asks for {slots} of {self.resource_name}, "
                 f"a node has {self.slots_per_node}"
             )
         share = PODS_SHARE_OF_NODE * slots / self.slots_per_node
         return Placement(
             node_selector=self.node_selector,
-            taints=(GPU_TAINT,),
+            taints=self.taints,
             resources=PodResources(
                 cpu=f"{int(self.vcpu * 1000 * share)}m",
                 memory=f"{int(self.memory_gib * 1024 * share)}Mi",
-                devices={self.sharing.resource_name: str(slots)},
+                devices={self.resource_name: str(slots)},
             ),
         )
 

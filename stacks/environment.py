@@ -1,12 +1,11 @@
 """From a checked configuration to components, in order, each given only what it needs.
 
-    cluster -> node pools -> namespace -> gateway and serving (with its scaling)
-
-Accelerator runtime, observability and KEDA are what the cluster brings (`ClusterHandle.provides`).
+cluster -> node pools -> what the cluster does not bring -> namespace -> gateway and serving (with its scaling)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +14,20 @@ from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.autoscaling.args import ScalingArgs
-from components.clouds import load_cloud
-from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
+from components.clouds import load_cloud, load_rules
+from components.clouds.rules import CloudRules, TaintFacts
+from components.cluster import ClusterArgs, ClusterHandle, NodePoolArgs
 from components.gateway.gateway import Gateway, GatewayArgs
 from components.labels import EnvironmentLabels
-from components.scheduling import GpuPool, Sharing, SharingMode
+from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
+from stacks.config.checks_cloud import settings_of, wish_of
 from stacks.config.placement import engine_limits, shares_per_gpu
+from stacks.layers import install_missing
 from stacks.plan import plan_config
-
-NEEDED = frozenset(Capability)
-"""What the layers here build on. Nothing of it is installed by us yet: the cluster has to bring it."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ class EnvironmentOutputs:
         url: of the gateway; the OpenAI API is below /v1 of it.
         models: names that clients may ask for.
         namespace: of the workloads.
-        kubeconfig: path of the file that gives access to the cluster.
+        kubeconfig: what gives access to the cluster: a file's path on the local cloud, else the contents, a secret.
         plan: what the environment needs, costs and will do, as `python -m stacks plan --json` prints it.
     """
 
     url: pulumi.Output[str]
     models: tuple[str, ...]
     namespace: str
-    kubeconfig: str
+    kubeconfig: pulumi.Input[str]
     plan: dict[str, Any]
 
     def export(self) -> None:
@@ -67,23 +66,20 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
 
     Raises:
         ClusterUnreachableError: the cloud's cluster should be there and is not.
-        ValueError: the cluster lacks something that nobody installs yet.
+        CloudSdkMissingError: the cloud's SDK is not installed.
     """
     plan = plan_config(config, environment)
     for line in plan.lines():
         pulumi.info(line)
     labels = EnvironmentLabels(environment)
-    cloud = load_cloud(config.cloud.value)
-    cluster = cloud.create_cluster(
-        environment, ClusterArgs(environment=environment, gateway_host_port=config.gateway.host_port)
-    )
-    missing = NEEDED - cluster.provides
-    if missing:
-        raise ValueError(f"the cluster does not bring {', '.join(sorted(missing))}, and installing it is not built yet")
-    pools = {pool.name: gpu_pool(pool) for pool in config.node_pools}
+    cloud, rules = load_cloud(config.cloud.value), load_rules(config.cloud.value)
+    args = cluster_args(config, environment)
+    cluster = cloud.create_cluster(environment, args)
+    pools = {pool.name: gpu_pool(pool, rules) for pool in config.node_pools}
     nodes = cloud.create_node_pools(
-        environment, [node_pool_args(pool, pools[pool.name]) for pool in config.node_pools], cluster
+        environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )
+    cluster = install_missing(environment, cluster, nodes)
     namespace = create_namespace(labels, cluster, tuple(nodes))
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
@@ -104,10 +100,33 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     )
 
 
-def gpu_pool(pool: NodePool) -> GpuPool:
-    """The GPUs of a configured pool, from the catalogue."""
+def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:
+    """What the cloud is told about the cluster."""
+    cluster = config.cluster
+    return ClusterArgs(
+        environment=environment,
+        gateway_host_port=config.gateway.host_port,
+        region=config.region or "",
+        kubernetes_version=cluster.kubernetes_version or "",
+        private_endpoint=cluster.private_endpoint,
+        authorized_networks=cluster.authorized_networks,
+        audit_logs=cluster.audit_logs,
+        deletion_protection=cluster.deletion_protection,
+        weights_store=config.weights.store.value,
+        tags=config.tags,
+        settings=settings_of(config),
+    )
+
+
+def gpu_pool(pool: NodePool, rules: CloudRules | None) -> GpuPool:
+    """The GPUs of a configured pool, from the catalogue, under the names that the cloud gives them."""
     instance = instances()[pool.instance_type]
     sharing = pool.sharing
+    wish = wish_of(pool)
+    resource = ""
+    extra: tuple[TaintFacts, ...] = ()
+    if rules is not None and wish is not None:
+        resource, extra = rules.gpu_resource(wish), tuple(rules.extra_taints(wish))
     return GpuPool(
         name=pool.name,
         # GPU feature discovery writes the maker's name with dashes.
@@ -120,10 +139,12 @@ def gpu_pool(pool: NodePool) -> GpuPool:
             slices_per_gpu=shares_per_gpu(pool),
             profile=sharing.profile if isinstance(sharing, MigSharing) else "",
         ),
+        resource=resource,
+        taints=(GPU_TAINT, *(Taint(item.key, item.value, item.effect) for item in extra)),
     )
 
 
-def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool) -> NodePoolArgs:
+def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool, tags: Mapping[str, str]) -> NodePoolArgs:
     """A configured pool as a cloud wants it."""
     return NodePoolArgs(
         gpus=gpus_of_pool,
@@ -131,6 +152,15 @@ def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool) -> NodePoolArgs:
         capacity_type=pool.capacity_type.value,
         min_nodes=pool.min_nodes,
         max_nodes=pool.max_nodes,
+        accelerator=instances()[pool.instance_type].gpu,
+        reservation_kind=pool.reservation.kind.value if pool.reservation else "",
+        reservation_id=(pool.reservation.id or "") if pool.reservation else "",
+        provisioner=pool.provisioner.value,
+        zones=pool.zones,
+        disk_gib=pool.disk_gib,
+        local_nvme=pool.local_nvme,
+        image_streaming=pool.image_streaming,
+        tags=tags,
     )
 
 

@@ -108,11 +108,19 @@ def _takes(model: type[BaseModel], name: str) -> str:
         return words if shape.vocabulary is not None else f"a mapping with `{shape.discriminator}`: {words}"
     if shape.number is not None:
         return number_text(model, name)
-    if shape.item is not None:
-        return "a list of mappings"
+    if shape.item is not None or shape.texts:
+        return "a list of mappings" if shape.item is not None else "a list of texts"
     if shape.model is not None:
         return "a mapping"
-    return _tag(model, name) or ("a mapping of flags to values" if name == "extra_args" else "text")
+    return _tag(model, name) or _plain_kind(model, name)
+
+
+def _plain_kind(model: type[BaseModel], name: str) -> str:
+    """What a field without a vocabulary takes."""
+    annotation = str(model.model_fields[name].annotation)
+    if "Mapping" in annotation:
+        return "a mapping of flags to values" if name == "extra_args" else "a mapping of texts"
+    return "`true` or `false`" if "bool" in annotation else "text"
 
 
 def _tag(model: type[BaseModel], name: str) -> str:

@@ -26,7 +26,9 @@ from pulumi_kubernetes.core.v1 import (
     VolumeArgs,
     VolumeMountArgs,
 )
+from pulumi_kubernetes.core.v1.outputs import ServiceStatus
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.meta.v1.outputs import ObjectMeta
 
 from components.base import Component
 from components.cluster import ClusterHandle
@@ -100,6 +102,7 @@ class Gateway(Component):
     ) -> None:
         super().__init__("gateway", name, opts, after)
         self.host = gateway_host(args.labels)
+        exposure = args.cluster.gateway
         config = render(haproxy_config(args))
         account = service_account(self, name, _metadata(args))
         config_map = ConfigMap(
@@ -114,19 +117,32 @@ class Gateway(Component):
             spec=gateway_deployment(args, config),
             opts=self.child(account, config_map),
         )
-        Service(
+        service = Service(
             name,
             metadata=_metadata(args, service_annotations(args)),
             spec=ServiceSpecArgs(
-                type=args.cluster.gateway.service_type,
+                type=exposure.service_type,
                 selector=args.labels.selector(Workload.GATEWAY),
                 ports=[ServicePortArgs(name="http", port=PORT, target_port="http")],
             ),
             # Where Pulumi waits for a Service's address, it must not do so before the Deployment has had its turn.
             opts=self.child(deployment),
         )
-        self.url = pulumi.Output.from_input(args.cluster.gateway.url)
+        self.url = address_of(service) if exposure.url is None else pulumi.Output.from_input(exposure.url)
         self.register_outputs({"url": self.url, "host": self.host})
+
+
+def address_of(service: Service) -> pulumi.Output[str]:
+    """URL of a Service at its load balancer, or inside the cluster where it has none."""
+
+    def url(status: ServiceStatus | None, metadata: ObjectMeta) -> str:
+        points = status.load_balancer.ingress if status and status.load_balancer else None
+        for point in points or ():
+            if point.hostname or point.ip:
+                return f"http://{point.hostname or point.ip}:{PORT}"
+        return f"http://{metadata.name}.{metadata.namespace}.svc:{PORT}"
+
+    return pulumi.Output.all(service.status, service.metadata).apply(lambda found: url(*found))
 
 
 def haproxy_config(args: GatewayArgs) -> HaproxyConfig:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from planner.catalog import gpus, instances
+from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
 from stacks.config.models import EnvironmentConfig, Gateway, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
+from stacks.config.resolve import accelerators_of
 from stacks.config.salvage import has
 from stacks.config.vocabulary import (
     BUILT_CLOUDS,
@@ -24,7 +26,7 @@ from stacks.config.vocabulary import (
     Cloud,
     ServingStack,
 )
-from stacks.errors import FieldError, nearest, unknown_choice
+from stacks.errors import MISSING, FieldError, nearest, unknown_choice
 
 SYSTEM_POOL = "system"
 """Name of the CPU nodes: observability, autoscaling and the gateway run there."""
@@ -53,6 +55,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         found = by_name.get(deployment.node_pool) if has(deployment, "node_pool") else None
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
     yield from _check_gateway(config)
+    yield from check_cloud(config)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:
@@ -109,6 +112,10 @@ def _check_instance(config: EnvironmentConfig, pool: NodePool, path: str) -> Ite
         return
     where = f"{path}.instance_type"
     cloud = config.cloud if has(config, "cloud") and config.cloud in CLOUDS_WITH_INSTANCES else None
+    if not pool.instance_type:
+        yield from _check_accelerator(cloud, pool, path)
+        return
+    yield from _check_both(pool, path)
     instance = instance_of(pool)
     if instance is None:
         rows = [key for key, row in instances().items() if cloud is None or row.cloud == cloud]
@@ -124,6 +131,37 @@ def _check_instance(config: EnvironmentConfig, pool: NodePool, path: str) -> Ite
         choices = (CapacityType.RESERVED.value, CapacityType.ON_DEMAND.value)
         message = f"{instance.key} is not to be had as spot"
         yield FieldError(f"{path}.capacity_type", pool.capacity_type, message, choices, "Use capacity blocks.")
+
+
+def _check_accelerator(cloud: Cloud | None, pool: NodePool, path: str) -> Iterator[FieldError]:
+    """Why no instance type came of the GPU's name."""
+    if not has(pool, "accelerator", "gpus_per_node"):
+        return
+    if pool.accelerator is None:
+        fix = "Name the GPU (accelerator: l4) or the machine (instance_type: g6.2xlarge)."
+        yield FieldError(f"{path}.accelerator", MISSING, "required, but not given, where instance_type is not", fix=fix)
+        return
+    offered = accelerators_of(cloud.value if cloud is not None else "")
+    if pool.accelerator not in offered:
+        where = f"no GPU of {cloud}" if cloud is not None and pool.accelerator in gpus() else "no GPU of the catalogue"
+        yield unknown_choice(f"{path}.accelerator", pool.accelerator, where, offered)
+    elif pool.gpus_per_node is not None and pool.gpus_per_node not in offered[pool.accelerator]:
+        counts = tuple(str(count) for count in offered[pool.accelerator])
+        message = f"no machine{f' of {cloud}' if cloud is not None else ''} has so many {pool.accelerator}"
+        yield FieldError(f"{path}.gpus_per_node", pool.gpus_per_node, message, counts, "Choose one of these numbers.")
+
+
+def _check_both(pool: NodePool, path: str) -> Iterator[FieldError]:
+    """A GPU and a machine that contradict each other."""
+    instance = instance_of(pool)
+    if instance is None or not has(pool, "accelerator", "gpus_per_node"):
+        return
+    if pool.accelerator is not None and pool.accelerator != instance.gpu:
+        message = f"{instance.key} has the GPU {instance.gpu}"
+        yield FieldError(f"{path}.accelerator", pool.accelerator, message, (instance.gpu,), "Remove one of the two.")
+    elif pool.gpus_per_node is not None and pool.gpus_per_node != instance.gpus:
+        message = f"{instance.key} has {instance.gpus} GPUs"
+        yield FieldError(f"{path}.gpus_per_node", pool.gpus_per_node, message, (str(instance.gpus),), "Remove it.")
 
 
 def _check_mig(pool: NodePool, path: str) -> Iterator[FieldError]:

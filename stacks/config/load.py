@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from stacks.config.checks import check
 from stacks.config.models import EnvironmentConfig
+from stacks.config.resolve import with_instance_types
 from stacks.config.salvage import salvage
 from stacks.config.shapes import Location, show_path
 from stacks.config.stack_file import read_stack_file
@@ -88,6 +89,7 @@ def _load(raw: object, stack: str, origin: str) -> EnvironmentConfig:
         # What stands beside a secret may be one too: nothing else is looked at or repeated.
         raise ConfigError([*errors, *secrets], origin)
     errors.extend(_check_key_types(raw))
+    raw = with_instance_types(raw)
     try:
         config = EnvironmentConfig.model_validate(raw)
     except ValidationError as error:

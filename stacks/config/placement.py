@@ -25,7 +25,7 @@ FP8_CACHES = frozenset({"fp8", "fp8_e4m3", "fp8_e5m2"})
 
 
 def instance_of(pool: NodePool) -> Instance | None:
-    """The pool's row of the catalogue, None if there is none."""
+    """The pool's row of the catalogue, None if there is none or it could not be worked out."""
     return instances().get(pool.instance_type) if has(pool, "instance_type") else None
 
 

@@ -40,6 +40,11 @@ def salvage(model_type: type[ModelT], raw: Mapping[Any, Any]) -> ModelT:
             value = info.get_default(call_default_factory=True, validated_data=values)
         if value is not PydanticUndefined:
             values[name] = value
+    return _bare(model_type, values)
+
+
+def _bare(model_type: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """An object with these values and no defaults."""
     # With a value for each field no default is asked for: one that depends on a broken field would fail.
     found = model_type.model_construct(**dict.fromkeys(model_type.model_fields))
     found.__dict__.clear()
@@ -61,7 +66,7 @@ def _value(model_type: type[BaseModel], name: str, raw: object) -> Any:  # noqa:
         if not isinstance(raw, Sequence) or isinstance(raw, (str, bytes)):
             return PydanticUndefined
         # A broken item stays, empty, so that the others keep their index.
-        return tuple(salvage(shape.item, item if isinstance(item, Mapping) else {}) for item in raw)
+        return tuple(salvage(shape.item, item) if isinstance(item, Mapping) else _bare(shape.item, {}) for item in raw)
     nested = shape.model
     if shape.discriminator and isinstance(raw, Mapping):
         tag = raw.get(shape.discriminator)

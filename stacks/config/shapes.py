@@ -26,6 +26,7 @@ class Shape:
         discriminator: name of the key that tells the variants apart.
         vocabulary: the field is a word of this enumeration.
         number: `int` or `float` for a number.
+        texts: the field is a list of texts.
     """
 
     model: type[BaseModel] | None = None
@@ -34,6 +35,7 @@ class Shape:
     discriminator: str = ""
     vocabulary: type[StrEnum] | None = None
     number: type[int] | type[float] | None = None
+    texts: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -74,7 +76,8 @@ def _shape(info: FieldInfo) -> Shape:
             variants[str(tag)] = variant
         return Shape(variants=variants, discriminator=info.discriminator)
     if get_origin(annotation) is tuple:
-        return Shape(item=get_args(annotation)[0])
+        item = _plain(get_args(annotation)[0])
+        return Shape(item=item) if _is_class(item, BaseModel) else Shape(texts=True)
     if _is_class(annotation, BaseModel):
         return Shape(model=annotation)
     if _is_class(annotation, StrEnum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from components.clouds import CLOUDS
+
 
 class Cloud(StrEnum):
     """Where the cluster runs."""
@@ -33,6 +35,30 @@ class CapacityType(StrEnum):
     SPOT = "spot"
     SPOT_WITH_FALLBACK = "spot-with-fallback"
     RESERVED = "reserved"
+
+
+class ReservationKind(StrEnum):
+    """How reserved nodes are held."""
+
+    CAPACITY_BLOCK = "capacity-block"
+    RESERVATION = "reservation"
+    QUEUED = "queued"
+    FLEX_START = "flex-start"
+
+
+class Provisioner(StrEnum):
+    """Who makes the nodes of a pool."""
+
+    NODE_GROUP = "node-group"
+    AUTO = "auto"
+
+
+class WeightsStore(StrEnum):
+    """Where model weights are kept."""
+
+    NODE_DISK = "node-disk"
+    SHARED_FILES = "shared-files"
+    OBJECT_STORE = "object-store"
 
 
 class SharingMode(StrEnum):
@@ -71,7 +97,7 @@ class RouterPolicy(StrEnum):
     CONSISTENT_HASH = "consistent_hash"
 
 
-BUILT_CLOUDS = frozenset({Cloud.LOCAL})
+BUILT_CLOUDS = frozenset(Cloud(name) for name in CLOUDS)
 BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS})
 BUILT_ENGINES = frozenset({EngineName.VLLM})
 BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED})

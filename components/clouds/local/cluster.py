@@ -19,7 +19,6 @@ from components.cluster import (
     ClusterHandle,
     ClusterUnreachableError,
     GatewayExposure,
-    ServiceReference,
 )
 from local.layout import ClusterFiles
 
@@ -65,10 +64,6 @@ class LocalCluster(Component):
             provides=frozenset(Capability),
             simulated=True,
             kubeconfig=str(args.kubeconfig),
-            prometheus_address="http://prometheus-operated.monitoring.svc:9090",
-            interceptor=ServiceReference("keda-add-ons-http-interceptor-proxy", "keda", 8080),
-            external_scaler=ServiceReference("keda-add-ons-http-external-scaler", "keda", 9090),
-            keda_namespace="keda",
             gateway=GatewayExposure(url=f"http://127.0.0.1:{args.gateway_host_port}"),
         )
         self.register_outputs({"kubeconfig": self.handle.kubeconfig})

@@ -17,7 +17,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.base import Component
 from components.cluster import NodePoolArgs
 from components.labels import NODE_POOL
-from components.scheduling import GPU_TAINT, SYSTEM_POOL, Taint
+from components.scheduling import SYSTEM_POOL, Taint
 
 CAPACITY_ANNOTATION: Final = "inference.platform/capacity"
 """JSON of allocatable; the cluster's KWOK stage turns it into the node's status, which is not ours to apply."""
@@ -46,7 +46,7 @@ class GpuNodePool(Component):
         gpus = args.gpus
         labels = gpus.node_labels(args.instance_type, args.capacity_type)
         self.nodes = tuple(
-            _node(self, name, f"{gpus.name}-{i}", labels, gpus.node_capacity(PODS_PER_NODE), (GPU_TAINT,))
+            _node(self, name, f"{gpus.name}-{i}", labels, gpus.node_capacity(PODS_PER_NODE), gpus.taints)
             for i in range(args.max_nodes)
         )
         self.register_outputs({"nodes": [f"{gpus.name}-{i}" for i in range(args.max_nodes)]})

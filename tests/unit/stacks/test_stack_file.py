@@ -125,7 +125,7 @@ def test_a_good_file_by_name_and_by_path(tmp_path: Path) -> None:
         (
             environment("    - local\n"),
             "environment: must be a mapping of keys to values (got ['local']); choose from cloud, serving_stack, "
-            "node_pools, model_deployments, gateway.",
+            "region, cluster, node_pools, model_deployments, gateway, weights, tags and 4 more.",
         ),
     ],
     ids=str,

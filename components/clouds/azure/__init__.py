@@ -1,0 +1,1 @@
+"""Azure AKS. Importing this package loads no SDK: `cloud.py` does, and only when this cloud is chosen."""

@@ -1,0 +1,1 @@
+"""Google GKE. Importing this package loads no SDK: `cloud.py` does, and only when this cloud is chosen."""

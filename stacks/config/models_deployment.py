@@ -1,0 +1,186 @@
+"""Model deployments: source, engine, topology and scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
+from stacks.config.vocabulary import EngineName, RouterPolicy, TopologyKind
+
+DEFAULT_COOLDOWN_SECONDS = 300
+
+
+class ModelSource(Strictly):
+    """Where the weights come from."""
+
+    hugging_face: HuggingFaceId = Field(description="organisation/model on Hugging Face.")
+
+
+class Engine(Strictly):
+    """The server in the pod and what it is told."""
+
+    name: EngineName = Field(default=EngineName.VLLM, description="The server in the pod.")
+    max_model_len: Int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Longest prompt plus answer, tokens.",
+        json_schema_extra={"default_text": "the model's longest context, or what the KV cache holds if that is less"},
+    )
+    max_num_seqs: Int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most requests in one batch.",
+        json_schema_extra={
+            "default_text": "as many requests of 1,366 tokens (the mean of the Azure LLM inference trace "
+            "2023, "
+            "conversation) as the KV cache holds, 1 to 256"
+        },
+    )
+    gpu_memory_utilization: Number = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="Share of the GPU's memory that the engine takes. The practitioners' guides recommend "
+        "0.85; "
+        "vLLM's own default is 0.92.",
+    )
+    tensor_parallel: Int = Field(default=1, ge=1, le=64, description="GPUs per replica.")
+    extra_args: Mapping[FlagName, FlagValue] = Field(
+        default_factory=dict,
+        description="Further flags of the engine, without the leading dashes. true gives the flag alone. "
+        "Flags that "
+        "the platform derives itself (--port, --max-model-len, ...) are refused.",
+        json_schema_extra={"default_text": "{}"},
+    )
+
+
+class Aggregated(Strictly):
+    """Every replica does prefill and decode."""
+
+    kind: Literal[TopologyKind.AGGREGATED] = Field(description="Every replica does prefill and decode.")
+
+
+class Disaggregated(Strictly):
+    """Prefill and decode workers, each with their own replicas."""
+
+    kind: Literal[TopologyKind.DISAGGREGATED] = Field(description="Two kinds of workers.")
+    prefill_replicas: Int = Field(default=1, ge=1, le=1000, description="Prefill workers.")
+    decode_replicas: Int = Field(default=1, ge=1, le=1000, description="Decode workers.")
+
+
+Topology = Annotated[Aggregated | Disaggregated, Field(discriminator="kind")]
+
+
+def _cooldown(data: dict[str, Any]) -> int:
+    return max(DEFAULT_COOLDOWN_SECONDS, int(data["startup_budget_seconds"]))
+
+
+class Scaling(Strictly):
+    """How many replicas, and when that changes."""
+
+    min_replicas: Int = Field(
+        default=0, ge=0, le=1000, description="Fewest replicas; 0 lets an idle model cost nothing."
+    )
+    max_replicas: Int = Field(default=5, ge=1, le=1000, description="Most replicas (the talk of the guides: 0 to 5).")
+    queue_depth: Int = Field(
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Waiting requests per replica above which a replica is added (guides: 5, EKS and AKS production).",
+    )
+    concurrency: Int = Field(
+        default=32,
+        ge=1,
+        le=100_000,
+        description="Requests in flight per replica, counted at the front, above which a replica is added. "
+        "A starting "
+        "point: set it from a load test.",
+    )
+    polling_interval_seconds: Int = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="How often KEDA looks, seconds (guides: 10; KEDA's own default is 30).",
+    )
+    startup_budget_seconds: Int = Field(
+        default=600,
+        ge=1,
+        le=7200,
+        description="Longest time that a new replica may take until it answers, seconds. Start-up probes "
+        "and the "
+        "cooldown follow it (guides: 5 to 20 minutes with big models).",
+    )
+    cooldown_seconds: Int = Field(
+        default_factory=_cooldown,
+        ge=1,
+        le=86_400,
+        description="Time without a request until the last replica goes, seconds. Not shorter than the "
+        "start-up "
+        "budget: a replica that is still loading would be taken away. Only used when min_replicas is 0.",
+        json_schema_extra={"default_text": "the start-up budget, at least 300 (KEDA's default)"},
+    )
+    scale_down_stabilization_seconds: Int = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="How long a lower number of replicas must hold before it is acted on, seconds "
+        "(Kubernetes: "
+        "default 300, at most 3600).",
+    )
+    drain_seconds: Int = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="Time that a replica gets to finish its requests when it is taken away, seconds. Longer "
+        "than the longest answer, or a scale-down cuts it off; a replica without requests ends at once.",
+    )
+
+
+class Simulation(Strictly):
+    """The simulated engine of the local cloud."""
+
+    startup_seconds: Number = Field(
+        default=3.0, ge=0, le=3600, description="How long a simulated engine takes to start, seconds."
+    )
+    speedup: Number = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="How many times faster than the real GPU the simulated one computes.",
+    )
+
+
+class ModelDeployment(Strictly):
+    """One served model."""
+
+    name: Name = Field(description="DNS label of at most 40 characters; clients send it as `model`.")
+    source: ModelSource = Field(description="Where the weights come from.")
+    engine: Engine = Field(
+        default_factory=Engine,
+        description="The server in the pod.",
+        json_schema_extra={"default_text": "{name: vllm}"},
+    )
+    topology: Topology = Field(
+        default_factory=lambda: Aggregated(kind=TopologyKind.AGGREGATED),
+        description="One kind of worker or two.",
+        json_schema_extra={"default_text": "{kind: aggregated}"},
+    )
+    node_pool: Name = Field(description="Name of the pool whose GPUs serve it.")
+    router_policy: RouterPolicy = Field(
+        default=RouterPolicy.CACHE_AWARE, description="How the router picks a replica (vLLM's router)."
+    )
+    scaling: Scaling = Field(
+        default_factory=Scaling,
+        description="How many replicas, and when.",
+        json_schema_extra={"default_text": "{}"},
+    )
+    simulation: Simulation | None = Field(
+        default=None,
+        description="The simulated engine; local cloud only.",
+        json_schema_extra={"default_text": "none; on the local cloud the defaults of its fields"},
+    )
