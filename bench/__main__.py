@@ -1,8 +1,8 @@
 """`python -m bench`: cluster start, first `pulumi up` and no-change preview against a flat program.
 
-Both programs deploy the same resources to the same embedded cluster, one after the
-other in alternating order; a ratio is ours over flat. Figures are medians. The result
-is printed as a table and stored in bench/results/ with the machine's facts.
+Both programs deploy the same resources, under names of their own, to the same embedded cluster. They take turns: ups in
+alternating order, then previews one by one, so that whatever else the machine does slows both. A ratio is ours over
+flat; figures are medians. The result is printed as a table and stored in bench/results/ with the machine's facts.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from local.pulumi_cli import Pulumi
 
 STACK = "bench"
 GOAL = 1.10
+NAMES_OF_FLAT = {f"inference-{STACK}": "inference-flat", "l4-0": "l4-flat", "system-0": "system-flat"}
+"""So that both deployments can be there at the same time."""
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -78,7 +81,7 @@ def programs(files: ClusterFiles, models: int, folder: Path) -> dict[str, Pulumi
     ours.prepare()
     ours.run("up", "--yes", "--skip-preview", "--stack", STACK)
     export = ours.run("stack", "export", "--stack", STACK)
-    count = flat_program.write(flat_program.read_export(export), folder)
+    count = flat_program.write(flat_program.read_export(export, NAMES_OF_FLAT), folder)
     console.print(f"{models} model deployments: {count} resources")
     ours.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
     flat = replace(ours, backend=files.root / "pulumi-flat", program=folder)
@@ -86,24 +89,27 @@ def programs(files: ClusterFiles, models: int, folder: Path) -> dict[str, Pulumi
     return {"ours": ours, "flat": flat}
 
 
-def measure_programs(pair: dict[str, Pulumi], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """First up and no-change preview of both programs, in alternating order."""
+def measure_programs(pair: dict[str, Pulumi], rounds: int, previews: int) -> dict[str, dict[str, list[float]]]:
+    """First up and no-change preview of both programs, taking turns."""
     figures: dict[str, dict[str, list[float]]] = {name: {"first_up": [], "preview": []} for name in pair}
     for index in range(rounds):
         order = list(pair) if index % 2 == 0 else list(reversed(pair))
         for name in order:
-            program, seconds = pair[name], figures[name]
-            seconds["first_up"].append(
-                timed(lambda program=program: program.run("up", "--yes", "--skip-preview", "--stack", STACK))  # type: ignore[misc]
-            )
-            for _ in range(3):
-                seconds["preview"].append(
-                    timed(lambda program=program: program.run("preview", "--expect-no-changes", "--stack", STACK))  # type: ignore[misc]
-                )
-            program.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
-            preview = statistics.median(seconds["preview"])
-            console.print(f"  {name}: first up {seconds['first_up'][-1]:.1f} s, preview {preview:.2f} s")
+            seconds = command_seconds(pair[name], "up", "--yes", "--skip-preview")
+            figures[name]["first_up"].append(seconds)
+            console.print(f"  {name}: first up {seconds:.1f} s")
+        for turn in range(previews):
+            for name in order if turn % 2 == 0 else reversed(order):
+                figures[name]["preview"].append(command_seconds(pair[name], "preview", "--expect-no-changes"))
+        for name in order:
+            pair[name].run("destroy", "--yes", "--skip-preview", "--stack", STACK)
+            console.print(f"  {name}: preview {statistics.median(figures[name]['preview']):.2f} s")
     return figures
+
+
+def command_seconds(program: Pulumi, *command: str) -> float:
+    """Seconds that a pulumi command takes."""
+    return timed(lambda: program.run(*command, "--stack", STACK))
 
 
 def summary(figures: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
@@ -136,6 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--models", default="1,10,50", help="numbers of model deployments (default: 1,10,50)")
     parser.add_argument("--rounds", type=int, default=2, help="deployments of each program (default: 2)")
+    parser.add_argument("--previews", type=int, default=4, help="previews per deployment (default: 4)")
     parser.add_argument("--starts", type=int, default=3, help="cluster starts (default: 3)")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="ip-"))
@@ -148,7 +155,7 @@ def main() -> int:
         for models in (int(number) for number in options.models.split(",")):
             folder = root / f"flat-{models}"
             folder.mkdir()
-            figures = measure_programs(programs(files, models, folder), options.rounds)
+            figures = measure_programs(programs(files, models, folder), options.rounds, options.previews)
             result["models"][models] = summary(figures)
     finally:
         cluster.down(files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pprint
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,14 @@ def snake(key: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in key)
 
 
-def read_export(text: str) -> dict[str, Any]:
-    """Parse what ``pulumi stack export`` printed."""
+def read_export(text: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """Parse what ``pulumi stack export`` printed.
+
+    Args:
+        text: the export.
+        names: of objects, each with the name that the flat program's object gets.
+    """
+    for ours, flat in names.items():
+        text = text.replace(ours, flat)
     document: dict[str, Any] = json.loads(text)
     return document
