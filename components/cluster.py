@@ -99,6 +99,7 @@ class ClusterHandle:
         interceptor: the KEDA HTTP add-on's proxy.
         external_scaler: the KEDA HTTP add-on's scaler.
         keda_namespace: where KEDA runs.
+        runtime_class: RuntimeClass that pods with a GPU need; "" where there is none.
         gateway: how clients reach the gateway.
         autoscaling: resources that bring KEDA and its CRDs where they are installed by us or by the cloud; custom
             resources are created after them and destroyed before them.
@@ -115,6 +116,7 @@ class ClusterHandle:
     interceptor: ServiceReference = ServiceReference("keda-add-ons-http-interceptor-proxy", "keda", 8080)
     external_scaler: ServiceReference = ServiceReference("keda-add-ons-http-external-scaler", "keda", 9090)
     keda_namespace: str = "keda"
+    runtime_class: str = ""
     autoscaling: Sequence[pulumi.Resource] = ()
 
 

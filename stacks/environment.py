@@ -87,7 +87,13 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         for deployment in config.model_deployments
     ]
     gateway = create_gateway(labels, cluster, deployments, namespace)
-    context = ServingContext(cluster=cluster, labels=labels, gateway_host=gateway.host, after=(namespace,))
+    context = ServingContext(
+        cluster=cluster,
+        labels=labels,
+        gateway_host=gateway.host,
+        after=(namespace,),
+        chart_source=config.production_stack.model_dump(exclude_none=True),
+    )
     serving = load_serving_stack(config.serving_stack.value, context)
     for deployment in deployments:
         serving.deploy(deployment)
@@ -183,6 +189,7 @@ def model_deployment_args(
         router_policy=deployment.router_policy.value,
         scaling=ScalingArgs(**deployment.scaling.model_dump()),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
+        chart_values=deployment.chart_values,
     )
 
 

@@ -119,7 +119,11 @@ def _plain_kind(model: type[BaseModel], name: str) -> str:
     """What a field without a vocabulary takes."""
     annotation = str(model.model_fields[name].annotation)
     if "Mapping" in annotation:
-        return "a mapping of flags to values" if name == "extra_args" else "a mapping of texts"
+        known = {
+            "extra_args": "a mapping of flags to values",
+            "chart_values": "a mapping, as in the chart's values.yaml",
+        }
+        return known.get(name, "a mapping of texts")
     return "`true` or `false`" if "bool" in annotation else "text"
 
 

@@ -42,6 +42,7 @@ class ModelScalingArgs:
         service: Service that gets the requests.
         port: its port.
         response_header_seconds: longest wait for its answer.
+        initial_cooldown_seconds: how long a replica stays that is there before any request; None: the cooldown.
     """
 
     model: str
@@ -53,6 +54,7 @@ class ModelScalingArgs:
     service: str
     port: int
     response_header_seconds: int
+    initial_cooldown_seconds: int | None = None
 
 
 def waiting_requests_query(namespace: str, model: str) -> str:
@@ -93,6 +95,9 @@ def scaled_object(args: ModelScalingArgs) -> ScaledObjectSpec:
         max_replicas=scaling.max_replicas,
         polling_interval_seconds=scaling.polling_interval_seconds,
         cooldown_seconds=scaling.cooldown_seconds,
+        initial_cooldown_seconds=(
+            scaling.cooldown_seconds if args.initial_cooldown_seconds is None else args.initial_cooldown_seconds
+        ),
         behavior=behavior(scaling.scale_down_stabilization_seconds),
         triggers=(
             external_push("requests-in-flight", args.cluster.external_scaler.address, args.model),

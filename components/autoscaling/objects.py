@@ -115,6 +115,7 @@ class ScaledObjectSpec:
     max_replicas: int
     polling_interval_seconds: int
     cooldown_seconds: int
+    initial_cooldown_seconds: int
     behavior: Behavior
     triggers: tuple[Trigger, ...]
 
@@ -127,7 +128,7 @@ class ScaledObjectSpec:
             "pollingInterval": self.polling_interval_seconds,
             "cooldownPeriod": self.cooldown_seconds,
             # For a replica that somebody else asked for, before any trigger was ever active.
-            "initialCooldownPeriod": self.cooldown_seconds,
+            "initialCooldownPeriod": self.initial_cooldown_seconds,
             # No value that is its default (restoreToOriginalReplicaCount: false): KEDA writes the object back
             # without it, and every later preview would propose to put it there again.
             "advanced": {

@@ -10,6 +10,7 @@ from components.serving.base import ServingContext, ServingStack
 
 SERVING_STACKS: Final[Mapping[str, tuple[str, str]]] = {
     "manifests": ("components.serving.manifests", "Manifests"),
+    "production-stack": ("components.serving.production_stack.stack", "ProductionStack"),
 }
 """Module and class of each serving stack."""
 

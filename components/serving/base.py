@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import pulumi
 
@@ -72,6 +72,7 @@ class ModelDeploymentArgs:
         router_policy: how the router picks a replica.
         scaling: how many replicas, and when.
         simulation: None on a cluster with GPUs.
+        chart_values: the user's own values for the serving stack's chart, laid over ours.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ModelDeploymentArgs:
     router_policy: str
     scaling: ScalingArgs
     simulation: SimulationArgs | None = None
+    chart_values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def timing(self) -> RequestTiming:
@@ -96,12 +98,14 @@ class ServingContext:
         labels: of the environment.
         gateway_host: Host header that the gateway gives to requests.
         after: what every object is created after and destroyed before: the namespace.
+        chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
     """
 
     cluster: ClusterHandle
     labels: EnvironmentLabels
     gateway_host: str
     after: tuple[pulumi.Resource, ...] = ()
+    chart_source: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServingStack(Protocol):

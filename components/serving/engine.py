@@ -12,6 +12,7 @@ What it guards against:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ from pulumi_kubernetes.core.v1 import (
     ProbeArgs,
     SecretKeySelectorArgs,
     Service,
+    ServiceAccount,
     ServicePortArgs,
     ServiceSpecArgs,
     VolumeArgs,
@@ -95,10 +97,11 @@ def engine_arguments(args: EngineArgs, served_name: str, drain_seconds: int) -> 
         words.append(f"--max-model-len={args.max_model_len}")
     if args.max_num_seqs is not None:
         words.append(f"--max-num-seqs={args.max_num_seqs}")
-    return words + [_flag(name, value) for name, value in sorted(args.extra_args.items())]
+    return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
 
 
-def _flag(name: str, value: str | int | float | bool) -> str:
+def flag(name: str, value: str | int | float | bool) -> str:
+    """A flag as one word: ``--name=value``, ``--name`` or ``--no-name``."""
     dashed = name.replace("_", "-")
     match value:
         case True:
@@ -228,40 +231,53 @@ def create_engine(parent: Component, name: str, context: ServingContext, args: M
         context: where.
         args: what is served.
     """
-    labels = context.labels.of(Workload.ENGINE, args.name)
     selector = context.labels.selector(Workload.ENGINE, args.name)
-
-    def metadata(annotations: dict[str, str] | None = None) -> ObjectMetaArgs:
-        return ObjectMetaArgs(
-            name=engine_name(args.name),
-            namespace=context.labels.namespace,
-            labels=labels,
-            annotations=annotations,
-        )
-
-    account = service_account(parent, f"{name}-engine", metadata())
+    unwatched = engine_metadata(context, args.name, {**SKIP_AWAIT})
+    account = create_account(parent, name, context, args.name)
     deployment = Deployment(
         f"{name}-engine",
-        metadata=metadata({**SKIP_AWAIT}),
+        metadata=unwatched,
         spec=engine_deployment(context, args),
         opts=parent.child(account, ignore_changes=["spec.replicas"]),
     )
     # Requests come from the router, pod by pod: this Service is for people and dashboards.
     Service(
         f"{name}-engine",
-        metadata=metadata({**SKIP_AWAIT}),
+        metadata=unwatched,
         spec=ServiceSpecArgs(selector=selector, ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]),
         opts=parent.child(),
     )
-    PodDisruptionBudget(
+    create_disruption_budget(parent, name, context, args.name)
+    return deployment
+
+
+def engine_metadata(
+    context: ServingContext, model: str, annotations: Mapping[str, str] | None = None
+) -> ObjectMetaArgs:
+    """Name and labels of a model's engine objects."""
+    return ObjectMetaArgs(
+        name=engine_name(model),
+        namespace=context.labels.namespace,
+        labels=context.labels.of(Workload.ENGINE, model),
+        annotations=annotations,
+    )
+
+
+def create_account(parent: Component, name: str, context: ServingContext, model: str) -> ServiceAccount:
+    """The engines' ServiceAccount, without a token."""
+    return service_account(parent, f"{name}-engine", engine_metadata(context, model))
+
+
+def create_disruption_budget(parent: Component, name: str, context: ServingContext, model: str) -> PodDisruptionBudget:
+    """One engine may be taken away at a time."""
+    return PodDisruptionBudget(
         f"{name}-engine",
-        metadata=metadata(),
+        metadata=engine_metadata(context, model),
         spec=PodDisruptionBudgetSpecArgs(
             max_unavailable=1,
             # A pod that is still loading must not hold up the draining of its node.
             unhealthy_pod_eviction_policy="AlwaysAllow",
-            selector=LabelSelectorArgs(match_labels=selector),
+            selector=LabelSelectorArgs(match_labels=context.labels.selector(Workload.ENGINE, model)),
         ),
         opts=parent.child(),
     )
-    return deployment

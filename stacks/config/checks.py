@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from planner.catalog import gpus, instances
+from stacks.config.checks_chart import check_chart
 from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
 from stacks.config.models import EnvironmentConfig, Gateway, MigSharing, ModelDeployment, NodePool
@@ -24,7 +25,6 @@ from stacks.config.vocabulary import (
     BUILT_TOPOLOGIES,
     CapacityType,
     Cloud,
-    ServingStack,
 )
 from stacks.errors import MISSING, FieldError, nearest, unknown_choice
 
@@ -56,6 +56,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
     yield from _check_gateway(config)
     yield from check_cloud(config)
+    yield from check_chart(config, deployments)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:
@@ -69,10 +70,7 @@ def _not_built(config: EnvironmentConfig, deployments: Sequence[ModelDeployment]
     if cloud is not None:
         yield from _unbuilt("cloud", cloud, frozenset(BUILT_CLOUDS))
     if has(config, "serving_stack"):
-        # The default of the other clouds: that the cloud is not built says it all.
-        follows = cloud not in {None, Cloud.LOCAL} and config.serving_stack is ServingStack.PRODUCTION_STACK
-        if not follows:
-            yield from _unbuilt("serving_stack", config.serving_stack, frozenset(BUILT_SERVING_STACKS))
+        yield from _unbuilt("serving_stack", config.serving_stack, frozenset(BUILT_SERVING_STACKS))
     for index, deployment in enumerate(deployments):
         path = f"model_deployments[{index}]"
         if has(deployment, "engine") and has(deployment.engine, "name"):

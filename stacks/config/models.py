@@ -51,6 +51,7 @@ __all__ = [
     "MpsSharing",
     "NoSharing",
     "NodePool",
+    "ProductionStack",
     "Reservation",
     "Scaling",
     "Sharing",
@@ -107,6 +108,39 @@ class Weights(Strictly):
     )
 
 
+class ProductionStack(Strictly):
+    """The vLLM Production Stack's chart: where it comes from. Give one of repository, oci and folder, or none."""
+
+    repository: str | None = Field(
+        default=None,
+        max_length=500,
+        pattern=r"^https?://",
+        description="URL of a chart repository.",
+        json_schema_extra={"default_text": "the project's own"},
+    )
+    oci: str | None = Field(
+        default=None,
+        max_length=500,
+        pattern=r"^oci://",
+        description="Reference of the chart in an OCI registry, without a version: mirrors, air-gapped installs.",
+    )
+    folder: str | None = Field(
+        default=None,
+        max_length=500,
+        description="Path of the unpacked chart.",
+        json_schema_extra={"default_text": "the environment variable VLLM_STACK_CHART, if it is set"},
+    )
+    version: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
+        description="Of the chart; not with folder.",
+        json_schema_extra={"default_text": "the one that the types of chart_values were written for"},
+    )
+    digest: str | None = Field(
+        default=None, pattern=r"^sha256:[0-9a-f]{64}$", description="Of the OCI artifact; only with oci."
+    )
+
+
 def _serving_stack(data: dict[str, Any]) -> ServingStack:
     return ServingStack.MANIFESTS if data["cloud"] is Cloud.LOCAL else ServingStack.PRODUCTION_STACK
 
@@ -139,6 +173,11 @@ class EnvironmentConfig(Strictly):
         default_factory=Weights,
         description="Where model weights are kept.",
         json_schema_extra={"default_text": "{store: node-disk}"},
+    )
+    production_stack: ProductionStack = Field(
+        default_factory=ProductionStack,
+        description="The chart of the serving stack production-stack.",
+        json_schema_extra={"default_text": "{}"},
     )
     tags: Mapping[TagName, TagValue] = Field(
         default_factory=dict,

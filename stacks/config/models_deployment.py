@@ -179,6 +179,13 @@ class ModelDeployment(Strictly):
         description="How many replicas, and when.",
         json_schema_extra={"default_text": "{}"},
     )
+    chart_values: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Further values of the chart vllm-stack, keys as the chart has them, `modelSpec` as a mapping of "
+        "the one model; serving stack production-stack only. Unknown keys are errors, as are values that the platform "
+        "writes itself.",
+        json_schema_extra={"default_text": "{}"},
+    )
     simulation: Simulation | None = Field(
         default=None,
         description="The simulated engine; local cloud only.",

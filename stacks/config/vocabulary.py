@@ -98,7 +98,7 @@ class RouterPolicy(StrEnum):
 
 
 BUILT_CLOUDS = frozenset(Cloud(name) for name in CLOUDS)
-BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS})
+BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS, ServingStack.PRODUCTION_STACK})
 BUILT_ENGINES = frozenset({EngineName.VLLM})
 BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED})
 """What can be deployed today; the rest of the vocabulary is understood and refused with a clear message."""

@@ -1,0 +1,184 @@
+"""A model deployment as values of the chart. Pure: what the chart gets, and nothing of Pulumi's engine.
+
+What the chart does on its own, and what is set against it here:
+
+- its engines listen on 0.0.0.0 and get an extra ``--host`` with the pod's own address, the last word on that;
+- its Deployment rolls with maxSurge 100 percent, which waits forever for a GPU that is not there;
+- its discovery labels are the same in every release (`environment: test`);
+- its `runtimeClassName` is nvidia, which exists on few clouds;
+- its probes, tag and pull policy are written out;
+- with `keda.enabled` it leaves `replicas` to the autoscaler and with a `raySpec` that is not enabled it makes no
+  ScaledObject: both together leave room for ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from components.labels import Workload
+from components.pods import POD_IP, scraped
+from components.scheduling import Placement
+from components.serving import engine
+from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.serving.production_stack.values import ChartValues
+from components.serving.production_stack.values.check import overlay
+from components.versions import VLLM_ENGINE
+
+MODEL_NAME: Final = "engine"
+"""`modelSpec[].name`. The release carries the model's name; both together must fit a host name of 63 characters
+("<release>-<name>-vllm-stack"), and the model's name may have 40."""
+
+WEIGHTS_MOUNT: Final = "/tmp/hub"  # noqa: S108
+"""Where Hugging Face's cache lies: the chart sets HF_HOME to /tmp."""
+
+STARTUP_PROBE_FIRST: Final = 1
+"""Seconds; the chart turns 0 into 15."""
+
+
+def deployment_name(model: str) -> str:
+    """The Deployment that the chart makes for a model deployment."""
+    return f"{model}-{MODEL_NAME}-deployment-vllm"
+
+
+def engine_service(model: str) -> str:
+    """The Service that the chart makes for a model's engines."""
+    return f"{model}-{MODEL_NAME}-engine-service"
+
+
+def chart_values(
+    context: ServingContext, args: ModelDeploymentArgs, *, runtime_class: str, extra: Mapping[str, Any]
+) -> ChartValues:
+    """The values of a model's release, checked.
+
+    Args:
+        context: where.
+        args: what is served.
+        runtime_class: of the engine pods; "" where GPUs need none.
+        extra: the user's own values, laid over ours; keys as the chart has them.
+
+    Raises:
+        pydantic.ValidationError: the user's values are none of the chart's.
+    """
+    return ChartValues.model_validate(overlay(_ours(context, args, runtime_class), extra))
+
+
+def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str) -> dict[str, Any]:
+    selector = context.labels.selector(Workload.ENGINE, args.name)
+    return {
+        "servingEngineSpec": {
+            "labels": selector,
+            "runtimeClassName": runtime_class,
+            "imagePullPolicy": "IfNotPresent",
+            # One pod goes before its successor comes: no rollout waits for a spare GPU.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "containerSecurityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "startupProbe": _startup_probe(args.timing.startup_budget_seconds),
+            "readinessProbe": _http_probe(5),
+            "livenessProbe": _http_probe(10),
+            "modelSpec": [_model_spec(args)],
+        },
+        "routerSpec": {"enableRouter": False},
+        "kube-prometheus-stack": {"enabled": False},
+        "prometheus-adapter": {"enabled": False},
+    }
+
+
+def _model_spec(args: ModelDeploymentArgs) -> dict[str, Any]:
+    arguments, placement = args.engine, args.placement
+    repository, tag = VLLM_ENGINE.split(":")
+    spec: dict[str, Any] = {
+        "name": MODEL_NAME,
+        "repository": repository,
+        "tag": tag,
+        "modelURL": arguments.model,
+        "replicaCount": args.scaling.min_replicas,
+        "keda": {"enabled": True},
+        "raySpec": {"enabled": False},
+        "serviceAccountName": engine.engine_name(args.name),
+        "podAnnotations": {**scraped(engine.PORT), **engine.simulation_annotations(args.simulation)},
+        "resources": _resources(placement),
+        "nodeSelectorTerms": [
+            {
+                "matchExpressions": [
+                    {"key": key, "operator": "In", "values": [value]} for key, value in placement.node_selector.items()
+                ]
+            }
+        ],
+        "tolerations": [
+            {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
+            for taint in placement.taints
+        ],
+        "vllmConfig": _vllm_config(args),
+        "env": [{"name": "VLLM_NO_USAGE_STATS", "value": "1"}],
+        # An emptyDir outlives the container: an engine that crashes does not download its weights again.
+        "extraVolumes": [{"name": "weights", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "weights", "mountPath": WEIGHTS_MOUNT}],
+    }
+    if arguments.tensor_parallel > 1:
+        spec["shmSize"] = engine.SHARED_MEMORY_SIZE
+    if arguments.hugging_face_token is not None:
+        token = arguments.hugging_face_token
+        spec["hf_token"] = {"secretName": token.secret, "secretKey": token.key}
+    return spec
+
+
+def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:
+    arguments = args.engine
+    config: dict[str, Any] = {
+        # vLLM's own default; the chart's is off.
+        "enablePrefixCaching": arguments.extra_args.get("enable-prefix-caching", True) is not False,
+        "gpuMemoryUtilization": arguments.gpu_memory_utilization,
+        "extraArgs": [
+            f"--served-model-name={args.name}",
+            # The chart's own --host 0.0.0.0 comes before: the last one counts.
+            f"--host={POD_IP}",
+            f"--shutdown-timeout={args.timing.drain_seconds}",
+            *(
+                engine.flag(name, value)
+                for name, value in sorted(arguments.extra_args.items())
+                if name.replace("_", "-") != "enable-prefix-caching"
+            ),
+        ],
+    }
+    if arguments.max_model_len is not None:
+        config["maxModelLen"] = arguments.max_model_len
+    if arguments.max_num_seqs is not None:
+        config["maxNumSeqs"] = arguments.max_num_seqs
+    if arguments.tensor_parallel > 1:
+        # Its presence, even with 1, mounts /dev/shm.
+        config["tensorParallelSize"] = arguments.tensor_parallel
+    return config
+
+
+def _resources(placement: Placement) -> dict[str, Any]:
+    fixed = {"memory": placement.resources.memory, **placement.resources.devices}
+    return {"requests": {"cpu": placement.resources.cpu, **fixed}, "limits": fixed}
+
+
+def _startup_probe(budget_seconds: int) -> dict[str, Any]:
+    """The waiting probe of our own engines, see `components.serving.engine.startup_probe`."""
+    run = math.ceil(budget_seconds / engine.STARTUP_PROBE_RUNS)
+    wait = f"{run - engine.PROBE_PAUSE_SECONDS:g}"
+    return {
+        "initialDelaySeconds": STARTUP_PROBE_FIRST,
+        "periodSeconds": 1,
+        "timeoutSeconds": run + 5,
+        "failureThreshold": engine.STARTUP_PROBE_RUNS,
+        "exec": {"command": ["python3", "-IS", "-c", engine.WAIT_UNTIL_HEALTHY, str(engine.PORT), wait]},
+    }
+
+
+def _http_probe(period_seconds: int) -> dict[str, Any]:
+    return {
+        "initialDelaySeconds": STARTUP_PROBE_FIRST,
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": 3,
+        "httpGet": {"path": "/health", "port": engine.PORT},
+    }
