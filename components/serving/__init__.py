@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from components.serving.base import ServingContext, ServingStack
+if TYPE_CHECKING:
+    from components.serving.base import ServingContext, ServingStack
 
 SERVING_STACKS: Final[Mapping[str, tuple[str, str]]] = {
     "manifests": ("components.serving.manifests", "Manifests"),

@@ -29,7 +29,8 @@ def one(**changes: object) -> str:
         (
             "serving_stack",
             "kserve",
-            "serving_stack: is not built yet (got 'kserve'); choose from manifests. Built so far: manifests.",
+            "serving_stack: is not built yet (got 'kserve'); choose from manifests, production-stack. "
+            "Built so far: manifests, production-stack.",
         ),
         (
             MODEL + "engine__name",

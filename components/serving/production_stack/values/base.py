@@ -33,7 +33,12 @@ class Values(BaseModel):
     """Base of all values: unknown keys are errors, nothing is coerced, names are the chart's."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
     )
 
     def render(self) -> dict[str, Any]:

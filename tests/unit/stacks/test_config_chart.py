@@ -1,0 +1,56 @@
+"""The chart's values and source in the configuration.
+
+What each mistake in the values says is the matter of tests/unit/components/test_chart_values.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.stacks.config_samples import errors, loaded, sample
+
+pytestmark = pytest.mark.unit
+
+STACK = {"serving_stack": "production-stack"}
+
+
+def test_values_are_refused_with_their_path() -> None:
+    values = {"servingEngineSpec": {"modelSpec": {"vllmConfig": {"enablePrefixCachin": True}}}}
+    (line,) = errors(sample(**STACK, model_deployments__0__chart_values=values))
+    assert line.startswith(
+        "model_deployments[0].chart_values.servingEngineSpec.modelSpec.vllmConfig.enablePrefixCachin: unknown key; "
+        "the chart would ignore it in silence (got True); choose from enablePrefixCaching"
+    )
+    assert line.endswith("Did you mean enablePrefixCaching?")
+
+
+def test_values_without_the_chart() -> None:
+    (line,) = errors(sample(model_deployments__0__chart_values={"routerSpec": {}}))
+    assert line == (
+        "model_deployments[0].chart_values: values of a chart, but serving_stack is manifests. "
+        "Remove them, or set serving_stack: production-stack."
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ({"oci": "oci://a/b", "folder": "/c"}, "production_stack.folder"),
+        ({"digest": "sha256:" + "0" * 64}, "production_stack.digest"),
+        ({"folder": "/c", "version": "0.1.12"}, "production_stack.version"),
+        ({"version": "latest"}, "production_stack.version"),
+    ],
+)
+def test_a_source_that_contradicts_itself(source: dict[str, str], path: str) -> None:
+    (line,) = errors(sample(**STACK, production_stack=source))
+    assert line.startswith(f"{path}: ")
+
+
+def test_a_source_without_the_chart() -> None:
+    (line,) = errors(sample(production_stack={"folder": "/c"}))
+    assert line.startswith("production_stack.folder: the source of a chart, but serving_stack is manifests")
+
+
+def test_the_stack_can_be_chosen_on_the_local_cloud() -> None:
+    config = loaded(**STACK, production_stack={"oci": "oci://a/b", "digest": "sha256:" + "0" * 64})
+    assert config.production_stack.oci == "oci://a/b"
