@@ -11,6 +11,9 @@ from stacks.config.shapes import show_path
 from stacks.config.vocabulary import ServingStack
 from stacks.errors import MISSING, FieldError
 
+YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""Names that are truth values, or nothing at all, in the YAML that Helm reads."""
+
 
 def check_chart(config: EnvironmentConfig, deployments: Sequence[ModelDeployment]) -> Iterator[FieldError]:
     """All errors in the values and the source of a chart.
@@ -23,6 +26,8 @@ def check_chart(config: EnvironmentConfig, deployments: Sequence[ModelDeployment
         return
     ours = config.serving_stack is ServingStack.PRODUCTION_STACK
     yield from _check_source(config, ours=ours)
+    if ours:
+        yield from _check_names(deployments)
     for index, deployment in enumerate(deployments):
         if not has(deployment, "chart_values") or not deployment.chart_values:
             continue
@@ -35,6 +40,14 @@ def check_chart(config: EnvironmentConfig, deployments: Sequence[ModelDeployment
             value = MISSING if problem.value is None else problem.value
             where = f"{path}.{show_path(problem.path)}" if problem.path else path
             yield FieldError(where, value, problem.message, problem.choices, problem.fix)
+
+
+def _check_names(deployments: Sequence[ModelDeployment]) -> Iterator[FieldError]:
+    for index, deployment in enumerate(deployments):
+        if has(deployment, "name") and deployment.name in YAML_WORDS:
+            message = "the chart writes it without quotes, and YAML reads it as something else than a text"
+            fix = f"For example model-{deployment.name}."
+            yield FieldError(f"model_deployments[{index}].name", deployment.name, message, fix=fix)
 
 
 def _check_source(config: EnvironmentConfig, *, ours: bool) -> Iterator[FieldError]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,22 +85,24 @@ class Environment:
         pulumi: the engine for its stack.
         url: of the gateway.
         client: administrator of the API.
+        namespace: of the workloads.
     """
 
     files: ClusterFiles
     pulumi: Pulumi
     url: str
     client: Client
+    namespace: str = NAMESPACE
 
     def replicas(self, model: str) -> tuple[int, int]:
         """Wanted and ready replicas of a model's engine."""
-        (engine,) = self.client.list(Deployment, namespace=NAMESPACE, labels=engine_labels(model))
+        (engine,) = self.client.list(Deployment, namespace=self.namespace, labels=engine_labels(model))
         assert engine.spec is not None
         return engine.spec.replicas or 0, (engine.status.readyReplicas if engine.status else 0) or 0
 
     def engine_pods(self, model: str) -> list[Pod]:
         """Pods of a model's engine, those that are ending included."""
-        return list(self.client.list(Pod, namespace=NAMESPACE, labels=engine_labels(model)))
+        return list(self.client.list(Pod, namespace=self.namespace, labels=engine_labels(model)))
 
     def await_zero(self, *models: str, seconds: float = 60) -> None:
         """Wait until these models have no pod left."""
@@ -128,14 +130,27 @@ def running_cluster(files: ClusterFiles) -> ClusterFiles:
     return files
 
 
+def write_config(files: ClusterFiles, config: Mapping[str, Any]) -> Path:
+    """Write the configuration of a cluster's stack."""
+    path = files.root / f"Pulumi.{files.root.name}.yaml"
+    path.write_text(yaml.safe_dump({"config": {"inference-platform:environment": dict(config)}}, sort_keys=False))
+    return path
+
+
+def deploy(files: ClusterFiles, config: Mapping[str, Any]) -> Environment:
+    """Deploy an environment to a running cluster, by the real engine with the real program."""
+    name = files.root.name
+    pulumi = Pulumi(name, files.root / "pulumi", files.kubeconfig, config_file=write_config(files, config))
+    pulumi.prepare()
+    pulumi.run("up", "--yes", "--skip-preview", "--stack", name)
+    client = Client(config=KubeConfig.from_file(str(files.kubeconfig)))
+    url = f"http://127.0.0.1:{cluster.ports(files).gateway}"
+    return Environment(files, pulumi, url, client, f"inference-{name}")
+
+
 @pytest.fixture(scope="session")
 def environment(running_cluster: ClusterFiles) -> Iterator[Environment]:
-    """The environment, deployed by the real engine with the real program."""
-    config_file = running_cluster.root / f"Pulumi.{NAME}.yaml"
-    config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": CONFIG}}))
-    pulumi = Pulumi(NAME, running_cluster.root / "pulumi", running_cluster.kubeconfig, config_file=config_file)
-    pulumi.prepare()
-    pulumi.run("up", "--yes", "--skip-preview", "--stack", NAME)
-    client = Client(config=KubeConfig.from_file(str(running_cluster.kubeconfig)))
-    yield Environment(running_cluster, pulumi, f"http://127.0.0.1:{cluster.ports(running_cluster).gateway}", client)
-    pulumi.run("destroy", "--yes", "--skip-preview", "--stack", NAME)
+    """The environment of most tests."""
+    deployed = deploy(running_cluster, CONFIG)
+    yield deployed
+    deployed.pulumi.run("destroy", "--yes", "--skip-preview", "--stack", NAME)

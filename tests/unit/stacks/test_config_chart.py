@@ -51,6 +51,14 @@ def test_a_source_without_the_chart() -> None:
     assert line.startswith("production_stack.folder: the source of a chart, but serving_stack is manifests")
 
 
+@pytest.mark.parametrize("name", ["on", "null", "y"])
+def test_a_name_that_the_charts_yaml_takes_for_something_else(name: str) -> None:
+    """Seen with the real chart: its labels are not quoted, and the API refuses a boolean there."""
+    (line,) = errors(sample(**STACK, model_deployments__0__name=name))
+    assert line.startswith("model_deployments[0].name: the chart writes it without quotes")
+    assert errors(sample(model_deployments__0__name=name)) == []
+
+
 def test_the_stack_can_be_chosen_on_the_local_cloud() -> None:
     config = loaded(**STACK, production_stack={"oci": "oci://a/b", "digest": "sha256:" + "0" * 64})
     assert config.production_stack.oci == "oci://a/b"
