@@ -5,12 +5,11 @@ What this cannot see: whether the cloud accepts the value (ranges, formats, comb
 
 from __future__ import annotations
 
-import collections.abc
 import difflib
 import enum
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,9 @@ from local.provider_double.wire import SPECIAL, UNKNOWN, join
 
 ENGINE_KEYS = frozenset({"version", "pluginDownloadURL", "__internal", "__defaults"})
 """Keys that the engine and bridged providers put beside the properties."""
+
+LISTED = 12
+"""Properties at most that are listed where none is near to an unknown one."""
 
 ASSETS = {pulumi.Asset: rpc._special_asset_sig, pulumi.Archive: rpc._special_archive_sig}
 
@@ -120,7 +122,7 @@ def _check_object(value: Mapping[str, Any], shape: Shape, path: str) -> list[Fai
             failures += _check(item, shape.types[key], join(path, key))
         elif key not in ENGINE_KEYS:
             near = difflib.get_close_matches(key, shape.types, 1)
-            known = "" if near or len(shape.types) > 12 else f"; it has {', '.join(sorted(shape.types))}"
+            known = "" if near or len(shape.types) > LISTED else f"; it has {', '.join(sorted(shape.types))}"
             failures.append(Failure(join(path, key), f"no such property{_did_you_mean(near)}{known}"))
     missing = [name for name in shape.required if value.get(name) is None]
     return failures + [Failure(join(path, name), "required property is missing") for name in sorted(missing)]
@@ -131,24 +133,18 @@ def _did_you_mean(near: list[str]) -> str:
 
 
 def _check(value: Any, hint: Any, path: str) -> list[Failure]:
-    """Hold one value against one type."""
-    if value is None or value == UNKNOWN:
-        return []
-    members = sdk_types.union_members(hint)
-    if any(member is Any for member in members):
-        return []
+    """Hold one value against one type; of a union, the member that it is nearest to."""
     # A TypedDict and an output class stand beside the argument class that has the same properties.
-    results = [_check_member(value, member, path) for member in members if not _is_twin(member)]
-    if not results:
+    members = [member for member in sdk_types.union_members(hint) if not _is_twin(member)]
+    if value is None or value == UNKNOWN or Any in members or not members:
         return []
     enums = [member for member in members if _is_enum(member)]
     if enums and str in members and isinstance(value, str):
+        known = any(value == item.value for member in enums for item in member)
+        reason = f"{value!r} is not among the SDK's {_choices(enums)}"
         # Open enumerations: the cloud may know more values than the SDK, so that is a warning.
-        return (
-            []
-            if any(not result for result in map(_enum_result(value, path), enums))
-            else [Failure(path, f"{value!r} is not among the SDK's {_choices(enums)}", "warning")]
-        )
+        return [] if known else [Failure(path, reason, "warning")]
+    results = [_check_member(value, member, path) for member in members]
     return min(results, key=lambda found: (len(errors(found)), len(found)))
 
 
@@ -156,28 +152,18 @@ def _is_twin(member: Any) -> bool:
     return typing.is_typeddict(member) or (isinstance(member, type) and _types.is_output_type(member))
 
 
-def _enum_result(value: Any, path: str) -> Any:
-    return lambda member: _check_enum(value, member, path)
-
-
 def _check_member(value: Any, member: Any, path: str) -> list[Failure]:
-    origin = typing.get_origin(member)
-    if origin in {list, collections.abc.Sequence}:
-        return _check_list(value, member, path)
-    if origin in {dict, collections.abc.Mapping}:
-        return _check_map(value, member, path)
-    if member in ASSETS:
-        return _check_asset(value, member, path)
-    if _is_enum(member):
-        return _check_enum(value, member, path)
-    if member in SCALARS:
-        return _check_scalar(value, member, path)
-    if isinstance(member, type) and _types.is_input_type(member):
-        if not isinstance(value, Mapping):
-            return [Failure(path, f"expected an object ({member.__name__}), got {_shown(value)}")]
-        return _check_object(value, sdk_types.shape(member), path)
-    # Rest types of plain objects in the SDKs; nothing is said of their inside.
+    for is_kind, check in KINDS:
+        if is_kind(member):
+            return check(value, member, path)
+    # Anything else the SDKs have is a plain object; nothing is said of its inside.
     return []
+
+
+def _check_nested(value: Any, member: Any, path: str) -> list[Failure]:
+    if not isinstance(value, Mapping):
+        return [Failure(path, f"expected an object ({member.__name__}), got {_shown(value)}")]
+    return _check_object(value, sdk_types.shape(member), path)
 
 
 def _check_list(value: Any, member: Any, path: str) -> list[Failure]:
@@ -222,7 +208,22 @@ def _choices(members: list[Any]) -> str:
     return ", ".join(str(item.value) for member in members for item in member)
 
 
+def _is_nested(member: Any) -> bool:
+    return isinstance(member, type) and _types.is_input_type(member)
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a map"
     return "a list" if isinstance(value, list) else repr(value)
+
+
+KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Any, str], list[Failure]]], ...] = (
+    (lambda member: typing.get_origin(member) in {list, Sequence}, _check_list),
+    (lambda member: typing.get_origin(member) in {dict, Mapping}, _check_map),
+    (lambda member: member in ASSETS, _check_asset),
+    (_is_enum, _check_enum),
+    (lambda member: member in SCALARS, _check_scalar),
+    (_is_nested, _check_nested),
+)
+"""How a value is held against each kind of type."""

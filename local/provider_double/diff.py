@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from local.provider_double.facts import facts, matches
 from local.provider_double.wire import join
 
-TABLE = Path(__file__).with_name("replacement.toml")
+AUTONAMED = "__defaults"
+"""Lists the inputs that the provider filled in, as bridged providers keep it in the state."""
+
+AUTONAMED_OBJECT = "pulumi.com/autonamed"
+"""Annotation of a Kubernetes object whose name the provider made up."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +31,30 @@ class Difference:
     replaces: bool
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What is known of one type's updates.
-
-    Attributes:
-        replaces: property paths, without list indices, whose change needs a new resource.
-        name: properties that carry its name at the cloud; invented if not given, unchangeable.
-    """
-
-    replaces: frozenset[str]
-    name: str | None
-
-
-@cache
-def _table() -> dict[str, Any]:
-    return tomllib.loads(TABLE.read_text())
-
-
-@cache
-def rule(token: str) -> Rule:
-    """What the table says of a type; an unlisted one is replaced by nothing but its name."""
-    entry = _table().get(token, {})
-    return Rule(frozenset(entry.get("replaces", ())), entry.get("name"))
-
-
 def differences(token: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """Compare two sets of inputs of a resource."""
-    found = [(path, kind) for path, kind in _compare(old, new, "") if not path.startswith("__")]
-    return [Difference(path, kind, replaces(token, path)) for path, kind in found]
-
-
-def replaces(token: str, path: str) -> bool:
-    """Whether a change at this path needs a new resource."""
-    known = rule(token)
-    plain = re.sub(r"\[\d+\]", "", path)
+    known = facts(token)
     fields = known.replaces | ({known.name} if known.name else set())
-    # A whole block that appears or goes takes the unchangeable fields in it along.
-    return any(plain == field or plain.startswith(f"{field}.") or field.startswith(f"{plain}.") for field in fields)
+    found = [(path, kind) for path, kind in _compare(old, new, "") if not path.startswith("__")]
+    return [Difference(path, kind, matches(path, fields)) for path, kind in found]
+
+
+def same_given_name(token: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a replacement would have the name of the old one, which then has to go first."""
+    if token.startswith("kubernetes:") and "metadata" in new:
+        before, after = old.get("metadata") or {}, new.get("metadata") or {}
+        autonamed = AUTONAMED_OBJECT in (after.get("annotations") or {})
+        return not autonamed and all(before.get(key) == after.get(key) for key in ("name", "namespace"))
+    name = facts(token).name
+    if name is None or name in (new.get(AUTONAMED) or ()):
+        return False
+    return new.get(name) is not None and old.get(name) == new.get(name)
+
+
+def refused(token: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Paths whose change the cloud does not take in an update."""
+    fields = facts(token).refuses
+    return [difference.path for difference in differences(token, old, new) if matches(difference.path, fields)]
 
 
 def _compare(old: Any, new: Any, path: str) -> Iterator[tuple[str, str]]:

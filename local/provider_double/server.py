@@ -151,13 +151,14 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         identifier = ""
         try:
             self.world.suffer("create", token, name)
+            self.cloud.check_requirements(token, inputs)
             identifier = self.cloud.identifier(token, name, inputs, seed=f"{request.urn}#{len(self.world.calls)}")
             outputs = self.cloud.outputs(token, identifier, inputs)
             self.world.add(Thing(request.urn, token, identifier, inputs, outputs))
         except ProviderError as error:
-            self.world.record("create", request.urn, token, "", replacement, str(error))
+            self.world.record("create", request.urn, token, replacement=replacement, failed=str(error))
             raise
-        self.world.record("create", request.urn, token, identifier, replacement)
+        self.world.record("create", request.urn, token, identifier, replacement=replacement)
         return provider_pb2.CreateResponse(id=identifier, properties=to_struct(outputs))
 
     def Read(self, request: Any, context: Any) -> provider_pb2.ReadResponse:
@@ -184,6 +185,8 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
             thing = self.world.get(token, request.id)
             if thing is None:
                 raise ProviderError(f"{token} {request.id} not found")
+            if refused := diff.refused(token, thing.inputs, inputs):
+                raise ProviderError(f"PropertyChangeNotAllowed: {', '.join(refused)} of {token} {request.id}")
         except ProviderError as error:
             self.world.record("update", request.urn, token, request.id, failed=str(error))
             raise
@@ -197,11 +200,14 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         replacement = sum(thing.urn == request.urn for thing in self.world.things()) > 1
         try:
             self.world.suffer("delete", token, name)
+            thing = self.world.get(token, request.id)
+            if thing is not None:
+                self.cloud.check_holders(thing)
         except ProviderError as error:
-            self.world.record("delete", request.urn, token, request.id, replacement, str(error))
+            self.world.record("delete", request.urn, token, request.id, replacement=replacement, failed=str(error))
             raise
         self.world.remove(token, request.id)
-        self.world.record("delete", request.urn, token, request.id, replacement)
+        self.world.record("delete", request.urn, token, request.id, replacement=replacement)
         return empty_pb2.Empty()
 
     def _diff_response(self, token: str, old: Properties, new: Mapping[str, Any]) -> provider_pb2.DiffResponse:
@@ -215,14 +221,12 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
             for difference in found
         }
         changes = provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE
-        # Two of one name cannot exist side by side.
-        name = diff.rule(token).name
-        same_name = bool(name and old.get(name) is not None and old.get(name) == new.get(name))
         return provider_pb2.DiffResponse(
             changes=changes,
             replaces=replacing,
             diffs=[difference.path for difference in found],
             detailedDiff=kinds,
             hasDetailedDiff=True,
-            deleteBeforeReplace=bool(replacing) and same_name,
+            # Two of one name cannot exist side by side.
+            deleteBeforeReplace=bool(replacing) and diff.same_given_name(token, old, new),
         )

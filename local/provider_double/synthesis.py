@@ -17,6 +17,9 @@ from pulumi import _types
 from local.provider_double import sdk_types
 
 DEPTH = 4
+"""Nested objects that are made up, levels."""
+
+PLAIN = {bool: False, int: 0, float: 0}
 CREATED_AT = "2026-01-01T00:00:00Z"
 
 
@@ -83,26 +86,26 @@ def _item_type(hint: Any) -> Any:
 
 def invent(hint: Any, name: str, seed: str, depth: int = 0) -> Any:
     """A value of a type; None for what has none that says anything."""
-    members = sdk_types.union_members(hint)
-    member = members[0]
+    member = sdk_types.union_members(hint)[0]
     origin = typing.get_origin(member)
-    if origin in {list, collections.abc.Sequence}:
-        return []
-    if origin in {dict, collections.abc.Mapping}:
-        return {}
+    if origin is not None:
+        return {} if issubclass(origin, collections.abc.Mapping) else []
+    if member in PLAIN:
+        return PLAIN[member]
+    if member is str:
+        return text(name, seed)
     if isinstance(member, type) and issubclass(member, enum.Enum):
         return next(iter(member)).value
-    if member is bool:
-        return False
-    if member in {int, float}:
-        return 0
-    if isinstance(member, type) and (_types.is_output_type(member) or _types.is_input_type(member)):
-        if depth >= DEPTH:
-            return None
-        shape = sdk_types.shape(member)
-        inner = {key: invent(kind, key, f"{seed}/{name}", depth + 1) for key, kind in shape.types.items()}
-        return {key: value for key, value in inner.items() if value is not None and key in shape.required}
-    return text(name, seed) if member is str else None
+    return _object(member, f"{seed}/{name}", depth) if depth < DEPTH else None
+
+
+def _object(member: Any, seed: str, depth: int) -> Any:
+    """A nested object with its required fields."""
+    if not (isinstance(member, type) and (_types.is_output_type(member) or _types.is_input_type(member))):
+        return None
+    shape = sdk_types.shape(member)
+    inner = {key: invent(kind, key, seed, depth + 1) for key, kind in shape.types.items() if key in shape.required}
+    return {key: value for key, value in inner.items() if value is not None}
 
 
 def text(name: str, seed: str) -> str:

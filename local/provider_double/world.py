@@ -12,6 +12,9 @@ from pathlib import Path
 from local.provider_double.check import Failure
 from local.provider_double.wire import Properties, set_at
 
+ELSEWHERE = "urn:pulumi:elsewhere::elsewhere"
+"""How the URN of something begins that no program made."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -114,6 +117,10 @@ class World:
         with self._lock:
             return list(self._things.values())
 
+    def made(self) -> list[Thing]:
+        """What exists because a program made it."""
+        return [thing for thing in self.things() if not thing.urn.startswith(ELSEWHERE)]
+
     def find(self, type_: str, name: str | None = None) -> list[Thing]:
         """Existing resources of a type (token or its end) and logical name."""
         return [
@@ -136,6 +143,10 @@ class World:
             if (thing.type, thing.id) in self._things:
                 raise ProviderError(f"{thing.type} {thing.id} already exists")
             self._things[thing.type, thing.id] = thing
+
+    def preexisting(self, type_: str, identifier: str, outputs: Properties | None = None) -> None:
+        """Let something exist that no program made: a network of another team, a secret that a controller wrote."""
+        self.add(Thing(f"{ELSEWHERE}::{type_}::{identifier}", type_, identifier, {}, outputs or {}))
 
     def remove(self, type_: str, identifier: str) -> None:
         """Make it be gone; nothing happens if it is."""
@@ -189,7 +200,7 @@ class World:
                 raise ProviderError(fault.message)
 
     def record(
-        self, operation: str, urn: str, type_: str, identifier: str = "", replacement: bool = False, failed: str = ""
+        self, operation: str, urn: str, type_: str, identifier: str = "", *, replacement: bool = False, failed: str = ""
     ) -> None:
         """Write a call down."""
         name = urn.rsplit("::", 1)[1] if urn else ""

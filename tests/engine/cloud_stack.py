@@ -179,7 +179,7 @@ class CloudStack:
     def destroy(self, *options: str) -> list[Call]:
         """`pulumi destroy`; nothing exists at the simulated cloud afterwards."""
         calls = self._changing("destroy", "--yes", "--skip-preview", *options)
-        assert self.world.things() == []
+        assert self.world.made() == []
         return calls
 
     def outputs(self) -> dict[str, Any]:

@@ -8,68 +8,8 @@ from typing import Any
 
 from local.provider_double import synthesis
 from local.provider_double.clouds.base import Answer, Cloud
+from local.provider_double.facts import facts
 from local.provider_double.wire import Properties
-
-HEX_IDS = {
-    "aws:ec2/vpc:Vpc": "vpc",
-    "aws:ec2/subnet:Subnet": "subnet",
-    "aws:ec2/internetGateway:InternetGateway": "igw",
-    "aws:ec2/natGateway:NatGateway": "nat",
-    "aws:ec2/eip:Eip": "eipalloc",
-    "aws:ec2/routeTable:RouteTable": "rtb",
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": "rtbassoc",
-    "aws:ec2/route:Route": "r-rtb",
-    "aws:ec2/securityGroup:SecurityGroup": "sg",
-    "aws:ec2/securityGroupRule:SecurityGroupRule": "sgrule",
-    "aws:ec2/vpcEndpoint:VpcEndpoint": "vpce",
-    "aws:ec2/launchTemplate:LaunchTemplate": "lt",
-    "aws:ec2/capacityBlockReservation:CapacityBlockReservation": "cr",
-    "aws:ec2/capacityReservation:CapacityReservation": "cr",
-    "aws:ec2/flowLog:FlowLog": "fl",
-    "aws:efs/fileSystem:FileSystem": "fs",
-    "aws:efs/mountTarget:MountTarget": "fsmt",
-    "aws:efs/accessPoint:AccessPoint": "fsap",
-    "aws:fsx/lustreFileSystem:LustreFileSystem": "fs",
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "sgr",
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "sgr",
-    "aws:eks/podIdentityAssociation:PodIdentityAssociation": "a",
-}
-"""Types whose id is a prefix and 17 hexadecimal digits."""
-
-PATH_IDS = {
-    "aws:eks/nodeGroup:NodeGroup": ("clusterName", "nodeGroupName"),
-    "aws:eks/addon:Addon": ("clusterName", "addonName"),
-    "aws:eks/accessEntry:AccessEntry": ("clusterName", "principalArn"),
-    "aws:eks/fargateProfile:FargateProfile": ("clusterName", "fargateProfileName"),
-}
-"""Types whose id is inputs joined by a colon."""
-
-ARN_PATHS = {
-    "aws:ec2/vpc:Vpc": "ec2:vpc/{id}",
-    "aws:ec2/subnet:Subnet": "ec2:subnet/{id}",
-    "aws:ec2/securityGroup:SecurityGroup": "ec2:security-group/{id}",
-    "aws:ec2/launchTemplate:LaunchTemplate": "ec2:launch-template/{id}",
-    "aws:eks/cluster:Cluster": "eks:cluster/{id}",
-    "aws:eks/nodeGroup:NodeGroup": "eks:nodegroup/{path}/{hex}",
-    "aws:eks/addon:Addon": "eks:addon/{path}/{hex}",
-    "aws:kms/key:Key": "kms:key/{id}",
-    "aws:sqs/queue:Queue": "sqs:{name}",
-    "aws:cloudwatch/logGroup:LogGroup": "logs:log-group:{id}",
-    "aws:efs/fileSystem:FileSystem": "elasticfilesystem:file-system/{id}",
-    "aws:ecr/repository:Repository": "ecr:repository/{id}",
-}
-
-GLOBAL_ARNS = {
-    "aws:iam/role:Role": "iam::{account}:role/{name}",
-    "aws:iam/policy:Policy": "iam::{account}:policy/{name}",
-    "aws:iam/instanceProfile:InstanceProfile": "iam::{account}:instance-profile/{name}",
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": "iam::{account}:oidc-provider/{url}",
-    "aws:s3/bucket:Bucket": "s3:::{id}",
-    "aws:s3/bucketV2:BucketV2": "s3:::{id}",
-}
-"""Services without a region in the ARN."""
-
-ARN_IS_ID = ("aws:iam/policy:Policy", "aws:iam/openIdConnectProvider:OpenIdConnectProvider")
 
 ZONES = ("a", "b", "c", "d")
 KUBERNETES_VERSION = "1.33"
@@ -83,33 +23,28 @@ class Aws(Cloud):
         """Region of the provider."""
         return str(self.config.get("region") or self.account.aws_region)
 
-    def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
-        if token in HEX_IDS:
-            return f"{HEX_IDS[token]}-{synthesis.hex_digits(seed)}"
-        if token in PATH_IDS:
-            return ":".join(str(inputs.get(key)) for key in PATH_IDS[token])
-        if token in ARN_IS_ID:
-            return self.arn(token, "", inputs)
-        if token == "aws:kms/key:Key":
-            return synthesis.uuid(seed)
-        return super().identifier(token, name, inputs, seed)
+    def account_values(self) -> dict[str, Any]:
+        return {"account": self.account.aws_account, "region": self.region}
+
+    def id_values(self, token: str, inputs: Properties) -> dict[str, Any]:
+        values = super().id_values(token, inputs)
+        if "{arn}" in (facts(token).id or ""):
+            values["arn"] = self.arn(token, "", inputs)
+        return values
 
     def arn(self, token: str, identifier: str, inputs: Properties) -> str:
-        """ARN of a resource; by the type's module where its own form is not listed."""
-        account, region = self.account.aws_account, inputs.get("region") or self.region
-        values = {
-            "id": identifier,
-            "name": inputs.get("name") or identifier,
-            "path": identifier.replace(":", "/"),
-            "hex": synthesis.uuid(identifier),
-            "url": str(inputs.get("url", "")).removeprefix("https://"),
-            "account": account,
-        }
-        if token in GLOBAL_ARNS:
-            return f"arn:aws:{GLOBAL_ARNS[token].format(**values)}"
+        """ARN of a resource; by the type's module where its own form is not in the tables."""
         module, kind = token.split(":")[1].split("/")
-        service, _, rest = ARN_PATHS.get(token, f"{module}:{kind.lower()}/{{id}}").partition(":")
-        return f"arn:aws:{service}:{region}:{account}:{rest.format(**values)}"
+        form = facts(token).arn or f"arn:aws:{module}:{{region}}:{{account}}:{kind.lower()}/{{id}}"
+        return form.format(
+            id=identifier,
+            name=inputs.get("name") or identifier,
+            path=identifier.replace(":", "/"),
+            uuid=synthesis.uuid(identifier),
+            url=str(inputs.get("url", "")).removeprefix("https://"),
+            account=self.account.aws_account,
+            region=inputs.get("region") or self.region,
+        )
 
     def known_outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         region = inputs.get("region") or self.region

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,37 +11,12 @@ import yaml
 
 from local.provider_double import synthesis
 from local.provider_double.clouds.base import Answer, Cloud
+from local.provider_double.facts import facts
 from local.provider_double.wire import Properties
 
 KUBERNETES_VERSION = "1.33.5"
 
-PATHS = {
-    "azure-native:resources:ResourceGroup": "",
-    "azure-native:containerservice:ManagedCluster": "Microsoft.ContainerService/managedClusters/{resourceName}",
-    "azure-native:containerservice:AgentPool": "Microsoft.ContainerService/managedClusters/{resourceName}/agentPools/{agentPoolName}",
-    "azure-native:containerservice:MaintenanceConfiguration": "Microsoft.ContainerService/managedClusters/{resourceName}/maintenanceConfigurations/{configName}",
-    "azure-native:network:VirtualNetwork": "Microsoft.Network/virtualNetworks/{virtualNetworkName}",
-    "azure-native:network:Subnet": "Microsoft.Network/virtualNetworks/{virtualNetworkName}/subnets/{subnetName}",
-    "azure-native:network:NatGateway": "Microsoft.Network/natGateways/{natGatewayName}",
-    "azure-native:network:PublicIPAddress": "Microsoft.Network/publicIPAddresses/{publicIpAddressName}",
-    "azure-native:network:NetworkSecurityGroup": "Microsoft.Network/networkSecurityGroups/{networkSecurityGroupName}",
-    "azure-native:privatedns:PrivateZone": "Microsoft.Network/privateDnsZones/{privateZoneName}",
-    "azure-native:privatedns:VirtualNetworkLink": "Microsoft.Network/privateDnsZones/{privateZoneName}/virtualNetworkLinks/{virtualNetworkLinkName}",
-    "azure-native:managedidentity:UserAssignedIdentity": "Microsoft.ManagedIdentity/userAssignedIdentities/{resourceName}",
-    "azure-native:managedidentity:FederatedIdentityCredential": "Microsoft.ManagedIdentity/userAssignedIdentities/{resourceName}/federatedIdentityCredentials/"
-    "{federatedIdentityCredentialResourceName}",
-    "azure-native:operationalinsights:Workspace": "Microsoft.OperationalInsights/workspaces/{workspaceName}",
-    "azure-native:storage:StorageAccount": "Microsoft.Storage/storageAccounts/{accountName}",
-    "azure-native:storage:BlobContainer": "Microsoft.Storage/storageAccounts/{accountName}/blobServices/default/containers/{containerName}",
-    "azure-native:storage:FileShare": "Microsoft.Storage/storageAccounts/{accountName}/fileServices/default/shares/{shareName}",
-    "azure-native:keyvault:Vault": "Microsoft.KeyVault/vaults/{vaultName}",
-    "azure-native:compute:DiskEncryptionSet": "Microsoft.Compute/diskEncryptionSets/{diskEncryptionSetName}",
-    "azure-native:compute:CapacityReservationGroup": "Microsoft.Compute/capacityReservationGroups/{capacityReservationGroupName}",
-    "azure-native:compute:CapacityReservation": "Microsoft.Compute/capacityReservationGroups/{capacityReservationGroupName}/capacityReservations/"
-    "{capacityReservationName}",
-    "azure-native:containerregistry:Registry": "Microsoft.ContainerRegistry/registries/{registryName}",
-}
-"""Path below the resource group; the names in braces are inputs."""
+STORAGE_ACCOUNT = "azure-native:storage:StorageAccount"
 
 
 class Azure(Cloud):
@@ -59,17 +35,28 @@ class Azure(Cloud):
             inputs = {**inputs, "location": location}
         return inputs
 
-    def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
+    def invented_name(self, token: str, name: str, digits: str) -> str:
+        if token == STORAGE_ACCOUNT:
+            # The only name that takes neither dashes nor capitals.
+            return re.sub("[^a-z0-9]", "", name.lower())[:16] + digits[:8]
         if token == "azure-native:authorization:RoleAssignment":
-            assignment = inputs.get("roleAssignmentName") or synthesis.uuid(seed)
-            return f"{inputs['scope']}/providers/Microsoft.Authorization/roleAssignments/{assignment}"
-        if token == "azure-native:insights:DiagnosticSetting":
-            return f"{inputs['resourceUri']}/providers/Microsoft.Insights/diagnosticSettings/{inputs.get('name', name)}"
-        group = f"/subscriptions/{self.subscription}/resourceGroups/{inputs.get('resourceGroupName', name)}"
-        if token not in PATHS:
+            return synthesis.uuid(digits)
+        if token == "azure-native:containerservice:AgentPool":
+            return re.sub("[^a-z0-9]", "", name.lower())[:5] + digits[:7]
+        return f"{name}{digits[:8]}"
+
+    def account_values(self) -> dict[str, Any]:
+        return {"subscription": self.subscription}
+
+    def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
+        found = super().identifier(token, name, inputs, seed)
+        if found.startswith("/"):
+            return found
+        group = f"/subscriptions/{self.subscription}/resourceGroups/{inputs.get('resourceGroupName', '')}"
+        if facts(token).id is None:
             module, kind = token.split(":")[1:]
-            return f"{group}/providers/Microsoft.{module}/{kind}/{super().identifier(token, name, inputs, seed)}"
-        return f"{group}/providers/{PATHS[token].format_map(inputs)}" if PATHS[token] else group
+            found = f"Microsoft.{module}/{kind}/{found}"
+        return f"{group}/providers/{found}"
 
     def known_outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         last = identifier.rsplit("/", 1)[-1]

@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from local.provider_double import diff, sdk_types, synthesis
-from local.provider_double.wire import UNKNOWN, Properties, contains_unknown
-from local.provider_double.world import ProviderError, World
+from local.provider_double import sdk_types, synthesis
+from local.provider_double.diff import AUTONAMED
+from local.provider_double.facts import facts, values_at
+from local.provider_double.wire import Properties, contains_unknown
+from local.provider_double.world import ProviderError, Thing, World
 
 
 @cache
@@ -67,6 +69,13 @@ class Account:
     certificate: str = field(default_factory=certificate_authority)
 
 
+class _Values(dict[str, Any]):
+    """Values of an id's form; what is not there shows as nothing."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
 Answer = Callable[[Mapping[str, Any]], Properties]
 
 
@@ -85,36 +94,46 @@ class Cloud:
 
     # Inputs
 
-    def name_length(self, token: str) -> int:
-        """Longest name of a type, characters."""
-        return 63 if token else 0
-
     def with_defaults(self, token: str, name: str, news: Properties, olds: Properties, seed: bytes) -> Properties:
         """Inputs with what the provider fills in: a name if the program gives none."""
-        key = diff.rule(token).name
+        key = facts(token).name
         if key is None or news.get(key) is not None:
             return news
-        invented = olds.get(key)
-        if invented in {None, UNKNOWN}:
-            suffix = synthesis.hex_digits(seed.hex(), name, length=7)
-            invented = f"{name[: self.name_length(token) - 8]}-{suffix}"
-        return {**news, key: invented}
+        kept = olds.get(key) if key in (olds.get(AUTONAMED) or ()) else None
+        invented = kept or self.invented_name(token, name, synthesis.hex_digits(seed.hex(), name, length=32))
+        return {**news, key: invented, AUTONAMED: [key]}
+
+    def invented_name(self, token: str, name: str, digits: str) -> str:
+        """Name that the provider makes up: the logical name and seven random digits."""
+        return f"{name[:55]}-{digits[:7]}"
 
     # Outputs
 
     def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
         """Id of a new resource."""
-        key = diff.rule(token).name
-        if key and inputs.get(key):
-            return str(inputs[key])
+        known = facts(token)
+        if known.id is not None:
+            values = {**self.account_values(), "hex": synthesis.hex_digits(seed), "uuid": synthesis.uuid(seed)}
+            return known.id.format_map(_Values({**values, **self.id_values(token, inputs)}))
+        if known.name and inputs.get(known.name):
+            return str(inputs[known.name])
         return f"{name}-{synthesis.hex_digits(seed, length=10)}"
+
+    def account_values(self) -> dict[str, Any]:
+        """Values for ids that come from the account and the provider's configuration."""
+        return {}
+
+    def id_values(self, token: str, inputs: Properties) -> dict[str, Any]:
+        """Values for ids that come from the inputs."""
+        return {key: value for key, value in inputs.items() if value is not None}
 
     def outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         """All outputs of a resource: its inputs, what the cloud computes, what this cloud is known for."""
         if contains_unknown(inputs):
             raise ProviderError(f"{token} {identifier}: an input is not known although this is no preview")
         made_up = synthesis.computed(self.declared(token), self.arguments(token), inputs, identifier)
-        return {**inputs, **made_up, **self.known_outputs(token, identifier, inputs)}
+        echoed = {key: value for key, value in inputs.items() if not key.startswith("__")}
+        return {**echoed, **made_up, **self.known_outputs(token, identifier, inputs)}
 
     def known_outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         """Outputs that this cloud is known to give."""
@@ -127,6 +146,39 @@ class Cloud:
     def arguments(self, token: str) -> Mapping[str, Any]:
         """Inputs of a type."""
         return sdk_types.shape(sdk_types.arguments_class(token)).types
+
+    # References
+
+    def check_requirements(self, token: str, inputs: Properties) -> None:
+        """Refuse what hangs below a resource that does not exist.
+
+        Raises:
+            ProviderError: something it requires is not there.
+        """
+        for path, kind in facts(token).requires.items():
+            for value in values_at(inputs, path):
+                if not any(self.answers_to(thing, value) for thing in self.world.find(kind)):
+                    raise ProviderError(f"{path}: there is no {kind} {value}")
+
+    def check_holders(self, thing: Thing) -> None:
+        """Refuse to delete what another resource holds.
+
+        Raises:
+            ProviderError: another resource uses it.
+        """
+        for other in self.world.things():
+            for path, kind in facts(other.type).holds.items():
+                held = kind == thing.type and any(
+                    self.answers_to(thing, value) for value in values_at(other.inputs, path)
+                )
+                if held and other is not thing:
+                    raise ProviderError(f"{thing.type} {thing.id} is in use by {other.type} {other.id} ({path})")
+
+    @staticmethod
+    def answers_to(thing: Thing, reference: Any) -> bool:
+        """Whether a reference means this resource: by id, name, ARN or self link."""
+        names = {thing.id, *(thing.outputs.get(key) for key in ("name", "arn", "selfLink"))}
+        return reference in names
 
     # Functions
 

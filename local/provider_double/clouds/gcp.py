@@ -11,38 +11,7 @@ from local.provider_double.wire import Properties
 
 KUBERNETES_VERSION = "1.33.5-gke.1080000"
 
-PATHS = {
-    "gcp:container/cluster:Cluster": "projects/{project}/locations/{location}/clusters/{name}",
-    "gcp:container/nodePool:NodePool": "projects/{project}/locations/{location}/clusters/{cluster}/nodePools/{name}",
-    "gcp:compute/network:Network": "projects/{project}/global/networks/{name}",
-    "gcp:compute/subnetwork:Subnetwork": "projects/{project}/regions/{region}/subnetworks/{name}",
-    "gcp:compute/router:Router": "projects/{project}/regions/{region}/routers/{name}",
-    "gcp:compute/routerNat:RouterNat": "{project}/{region}/{router}/{name}",
-    "gcp:compute/firewall:Firewall": "projects/{project}/global/firewalls/{name}",
-    "gcp:compute/address:Address": "projects/{project}/regions/{region}/addresses/{name}",
-    "gcp:compute/reservation:Reservation": "projects/{project}/zones/{zone}/reservations/{name}",
-    "gcp:serviceaccount/account:Account": "projects/{project}/serviceAccounts/{email}",
-    "gcp:projects/iAMMember:IAMMember": "{project}/{role}/{member}",
-    "gcp:serviceaccount/iAMMember:IAMMember": "{serviceAccountId}/{role}/{member}",
-    "gcp:storage/bucketIAMMember:BucketIAMMember": "b/{bucket}/{role}/{member}",
-    "gcp:storage/bucket:Bucket": "{name}",
-    "gcp:projects/service:Service": "{project}/{service}",
-    "gcp:kms/keyRing:KeyRing": "projects/{project}/locations/{location}/keyRings/{name}",
-    "gcp:kms/cryptoKey:CryptoKey": "{keyRing}/cryptoKeys/{name}",
-    "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember": "{cryptoKeyId}/{role}/{member}",
-    "gcp:filestore/instance:Instance": "projects/{project}/locations/{location}/instances/{name}",
-    "gcp:artifactregistry/repository:Repository": "projects/{project}/locations/{location}/repositories/{repositoryId}",
-}
-"""Ids by type; the names in braces are inputs, or the provider's defaults."""
-
 APIS = {"container": "https://container.googleapis.com/v1", "compute": "https://www.googleapis.com/compute/v1"}
-
-
-class _Values(dict[str, Any]):
-    """Values of a path; what is not there shows as nothing."""
-
-    def __missing__(self, key: str) -> str:
-        return ""
 
 
 class Gcp(Cloud):
@@ -66,16 +35,16 @@ class Gcp(Cloud):
             inputs = {**inputs, "region": self.region}
         return inputs
 
-    def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
-        if token not in PATHS:
-            return super().identifier(token, name, inputs, seed)
+    def account_values(self) -> dict[str, Any]:
         location = self.config.get("zone") or self.region
-        values = {"project": self.project, "location": location, "region": self.region, "email": self._email(inputs)}
-        given = {key: value for key, value in inputs.items() if value is not None}
+        return {"project": self.project, "location": location, "region": self.region}
+
+    def id_values(self, token: str, inputs: Properties) -> dict[str, Any]:
+        values = {**super().id_values(token, inputs), "email": self._email(inputs)}
         if token == "gcp:container/nodePool:NodePool":
             # The cluster may be given by its full path.
-            given["cluster"] = str(given["cluster"]).rsplit("/", 1)[-1]
-        return PATHS[token].format_map(_Values({**values, **given}))
+            values["cluster"] = str(inputs["cluster"]).rsplit("/", 1)[-1]
+        return values
 
     def _email(self, inputs: Properties) -> str:
         return f"{inputs.get('accountId')}@{inputs.get('project') or self.project}.iam.gserviceaccount.com"

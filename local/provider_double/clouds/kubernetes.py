@@ -9,6 +9,7 @@ from typing import Any
 
 from local.provider_double import synthesis
 from local.provider_double.clouds.base import Cloud
+from local.provider_double.diff import AUTONAMED, AUTONAMED_OBJECT
 from local.provider_double.wire import Properties
 from local.provider_double.world import ProviderError
 
@@ -19,12 +20,15 @@ class Kubernetes(Cloud):
     """Answers of the kubernetes provider."""
 
     def with_defaults(self, token: str, name: str, news: Properties, olds: Properties, seed: bytes) -> Properties:
-        suffix = synthesis.hex_digits(seed.hex(), name, length=8)
+        digits = synthesis.hex_digits(seed.hex(), name, length=8)
         if token == RELEASE:
-            return news if news.get("name") else {**news, "name": olds.get("name") or f"{name}-{suffix}"}
+            return super().with_defaults(token, name, news, olds, seed)
         metadata = dict(news.get("metadata") or {})
         if not metadata.get("name") and not metadata.get("generateName"):
-            metadata["name"] = (olds.get("metadata") or {}).get("name") or f"{name}-{suffix}"
+            before = olds.get("metadata") or {}
+            kept = before.get("name") if AUTONAMED_OBJECT in (before.get("annotations") or {}) else None
+            metadata["name"] = kept or f"{name}-{digits}"
+            metadata["annotations"] = {**(metadata.get("annotations") or {}), AUTONAMED_OBJECT: "true"}
         return {**news, "metadata": metadata}
 
     def identifier(self, token: str, name: str, inputs: Properties, seed: str) -> str:
@@ -36,7 +40,7 @@ class Kubernetes(Cloud):
 
     def outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         if token == RELEASE:
-            return {**inputs, **_release(inputs)}
+            return {**{key: value for key, value in inputs.items() if key != AUTONAMED}, **_release(inputs)}
         metadata = {
             "uid": synthesis.uuid(token, identifier),
             "creationTimestamp": synthesis.CREATED_AT,
