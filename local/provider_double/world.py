@@ -144,9 +144,12 @@ class World:
                 raise ProviderError(f"{thing.type} {thing.id} already exists")
             self._things[thing.type, thing.id] = thing
 
-    def preexisting(self, type_: str, identifier: str, outputs: Properties | None = None) -> None:
+    def preexisting(
+        self, type_: str, identifier: str, *, inputs: Properties | None = None, outputs: Properties | None = None
+    ) -> None:
         """Let something exist that no program made: a network of another team, a secret that a controller wrote."""
-        self.add(Thing(f"{ELSEWHERE}::{type_}::{identifier}", type_, identifier, {}, outputs or {}))
+        urn = f"{ELSEWHERE}::{type_}::{identifier}"
+        self.add(Thing(urn, type_, identifier, inputs or {}, outputs or inputs or {}))
 
     def remove(self, type_: str, identifier: str) -> None:
         """Make it be gone; nothing happens if it is."""

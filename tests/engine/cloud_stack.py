@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import yaml
 from local.layout import REPOSITORY, tool
 from local.provider_double import Call, Fault, ProviderDouble, World
 from local.provider_double.clouds import Account
+from local.provider_double.sdk_types import PACKAGES
 from local.pulumi_cli import Pulumi
 
 CLOUD_PACKAGES = {"aws": "aws", "azure": "azure-native", "gcp": "gcp"}
@@ -189,9 +191,16 @@ class CloudStack:
 
     def resources(self) -> list[dict[str, Any]]:
         """Resources of the stored state, in the order in which they were registered."""
-        exported = json.loads(self.run("stack", "export").stdout)
-        resources: list[dict[str, Any]] = exported["deployment"].get("resources", [])
-        return resources
+        return self._exported("resources")
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Operations that a killed engine left unfinished."""
+        return self._exported("pending_operations")
+
+    def _exported(self, key: str) -> list[dict[str, Any]]:
+        document = json.loads(self.run("stack", "export").stdout)
+        found: list[dict[str, Any]] = document["deployment"].get(key) or []
+        return found
 
     # What happened
 
@@ -248,7 +257,7 @@ def write_program(folder: Path, source: str) -> Path:
 
 def sdk_missing(cloud: str) -> str | None:
     """Why a cloud cannot be tested here; None if it can."""
-    from importlib.util import find_spec
-
-    module = {"aws": "pulumi_aws", "azure": "pulumi_azure_native", "gcp": "pulumi_gcp"}[cloud]
-    return None if find_spec(module) else f"{module} is not installed (extra `{cloud}`)"
+    package = CLOUD_PACKAGES.get(cloud)
+    if package is None or find_spec(PACKAGES[package]):
+        return None
+    return f"{PACKAGES[package]} is not installed (extra `{cloud}`)"
