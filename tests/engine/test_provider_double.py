@@ -186,7 +186,7 @@ network = aws.ec2.Vpc("network", cidr_block="10.0.0.0/16")
 
 
 def test_the_repositorys_own_program_over_the_kubernetes_double(cloud_stack: StackFactory, tmp_path: Path) -> None:
-    """All objects of the dev stack pass the SDK's types, a second preview proposes nothing, and all of it goes again."""
+    """All objects of the dev stack pass the types, a second preview proposes nothing, and all of it goes again."""
     document = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # The local cloud asks whether something listens before it begins.
