@@ -27,6 +27,7 @@ class Workload(StrEnum):
     ENGINE = "engine"
     ROUTER = "router"
     GATEWAY = "gateway"
+    WEIGHTS = "weights"
 
 
 @dataclass(frozen=True)

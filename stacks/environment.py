@@ -22,6 +22,7 @@ from components.labels import EnvironmentLabels
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.weights import WeightsClaim
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
@@ -87,11 +88,15 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         for deployment in config.model_deployments
     ]
     gateway = create_gateway(labels, cluster, deployments, namespace)
+    volume = cloud.create_weights(environment, args, cluster)
+    claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     context = ServingContext(
         cluster=cluster,
         labels=labels,
         gateway_host=gateway.host,
-        after=(namespace,),
+        after=(namespace,) if claim is None else (namespace, claim.resource),
+        weights_claim="" if claim is None else claim.claim,
+        preload=claim is not None and config.weights.preload,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )
     serving = load_serving_stack(config.serving_stack.value, context)

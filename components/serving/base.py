@@ -98,6 +98,8 @@ class ServingContext:
         labels: of the environment.
         gateway_host: Host header that the gateway gives to requests.
         after: what every object is created after and destroyed before: the namespace.
+        weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
+        preload: a Job fills the claim with a model before the model's first pod starts.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
     """
 
@@ -105,6 +107,8 @@ class ServingContext:
     labels: EnvironmentLabels
     gateway_host: str
     after: tuple[pulumi.Resource, ...] = ()
+    weights_claim: str = ""
+    preload: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import pulumi
 from pulumi_kubernetes.apps.v1 import (
     Deployment,
     DeploymentSpecArgs,
@@ -29,6 +30,7 @@ from pulumi_kubernetes.core.v1 import (
     EnvVarArgs,
     EnvVarSourceArgs,
     ExecActionArgs,
+    PersistentVolumeClaimVolumeSourceArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
     ProbeArgs,
@@ -57,10 +59,11 @@ from components.pods import (
 )
 from components.scheduling import spread_over_nodes
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.weights import MOUNT as WEIGHTS_MOUNT
+from components.serving.weights import create_download
 from components.versions import VLLM_ENGINE
 
 PORT: Final = 8000
-WEIGHTS_MOUNT: Final = "/weights"
 SHARED_MEMORY_SIZE: Final = "20Gi"
 """For NCCL between the ranks of a pod; the vLLM Production Stack chart's default (`shmSize`)."""
 
@@ -171,20 +174,20 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
                 tolerations=args.placement.tolerations(),
                 topology_spread_constraints=[spread_over_nodes(selector)],
                 termination_grace_period_seconds=args.timing.grace_period_seconds,
-                containers=[_container(args)],
-                volumes=_volumes(args.engine),
+                containers=[_container(context, args)],
+                volumes=_volumes(context, args.engine),
             ),
         ),
     )
 
 
-def _container(args: ModelDeploymentArgs) -> ContainerArgs:
+def _container(context: ServingContext, args: ModelDeploymentArgs) -> ContainerArgs:
     engine = args.engine
     return ContainerArgs(
         name="engine",
         image=VLLM_ENGINE,
         args=engine_arguments(engine, args.name, args.timing.drain_seconds),
-        env=_environment(engine),
+        env=_environment(context, engine),
         ports=[ContainerPortArgs(name="http", container_port=PORT)],
         resources=args.placement.resources.as_requirements(),
         # The image runs as root and compiles kernels into root's home.
@@ -200,12 +203,15 @@ def _container(args: ModelDeploymentArgs) -> ContainerArgs:
     )
 
 
-def _environment(engine: EngineArgs) -> list[EnvVarArgs]:
+def _environment(context: ServingContext, engine: EngineArgs) -> list[EnvVarArgs]:
     variables = [
         pod_ip(),
         EnvVarArgs(name="HF_HOME", value=WEIGHTS_MOUNT),
         EnvVarArgs(name="VLLM_NO_USAGE_STATS", value="1"),
     ]
+    if context.preload:
+        # The weights are there: an engine that asks the hub anew would start slower, or not at all when it is down.
+        variables.append(EnvVarArgs(name="HF_HUB_OFFLINE", value="1"))
     token = engine.hugging_face_token
     if token is not None:
         reference = SecretKeySelectorArgs(name=token.secret, key=token.key)
@@ -213,9 +219,13 @@ def _environment(engine: EngineArgs) -> list[EnvVarArgs]:
     return variables
 
 
-def _volumes(engine: EngineArgs) -> list[VolumeArgs]:
-    # An emptyDir outlives the container: an engine that crashes does not download its weights again.
-    volumes = [VolumeArgs(name="weights", empty_dir=EmptyDirVolumeSourceArgs())]
+def _volumes(context: ServingContext, engine: EngineArgs) -> list[VolumeArgs]:
+    if context.weights_claim:
+        claim = PersistentVolumeClaimVolumeSourceArgs(claim_name=context.weights_claim)
+        volumes = [VolumeArgs(name="weights", persistent_volume_claim=claim)]
+    else:
+        # An emptyDir outlives the container: an engine that crashes does not download its weights again.
+        volumes = [VolumeArgs(name="weights", empty_dir=EmptyDirVolumeSourceArgs())]
     if engine.tensor_parallel > 1:
         memory = EmptyDirVolumeSourceArgs(medium="Memory", size_limit=SHARED_MEMORY_SIZE)
         volumes.append(VolumeArgs(name="shm", empty_dir=memory))
@@ -234,11 +244,14 @@ def create_engine(parent: Component, name: str, context: ServingContext, args: M
     selector = context.labels.selector(Workload.ENGINE, args.name)
     unwatched = engine_metadata(context, args.name, {**SKIP_AWAIT})
     account = create_account(parent, name, context, args.name)
+    before: list[pulumi.Resource] = [account]
+    if context.preload:
+        before.append(create_download(parent, name, context, args))
     deployment = Deployment(
         f"{name}-engine",
         metadata=unwatched,
         spec=engine_deployment(context, args),
-        opts=parent.child(account, ignore_changes=["spec.replicas"]),
+        opts=parent.child(*before, ignore_changes=["spec.replicas"]),
     )
     # Requests come from the router, pod by pod: this Service is for people and dashboards.
     Service(

@@ -81,7 +81,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "startupProbe": _startup_probe(args.timing.startup_budget_seconds),
             "readinessProbe": _http_probe(5),
             "livenessProbe": _http_probe(10),
-            "modelSpec": [_model_spec(args)],
+            "modelSpec": [_model_spec(context, args)],
         },
         "routerSpec": {"enableRouter": False},
         "kube-prometheus-stack": {"enabled": False},
@@ -89,7 +89,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
     }
 
 
-def _model_spec(args: ModelDeploymentArgs) -> dict[str, Any]:
+def _model_spec(context: ServingContext, args: ModelDeploymentArgs) -> dict[str, Any]:
     arguments, placement = args.engine, args.placement
     repository, tag = VLLM_ENGINE.split(":")
     spec: dict[str, Any] = {
@@ -115,10 +115,13 @@ def _model_spec(args: ModelDeploymentArgs) -> dict[str, Any]:
             for taint in placement.taints
         ],
         "vllmConfig": _vllm_config(args),
-        "env": [{"name": "VLLM_NO_USAGE_STATS", "value": "1"}],
+        "env": [
+            {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
+            *([{"name": "HF_HUB_OFFLINE", "value": "1"}] if context.preload else []),
+        ],
         # An emptyDir outlives the container: an engine that crashes does not download its weights again.
-        "extraVolumes": [{"name": "weights", "emptyDir": {}}],
-        "extraVolumeMounts": [{"name": "weights", "mountPath": WEIGHTS_MOUNT}],
+        "extraVolumes": [_weights(context)],
+        "extraVolumeMounts": [{"name": "weights", "mountPath": WEIGHTS_MOUNT, **_within_claim(context)}],
     }
     if arguments.tensor_parallel > 1:
         spec["shmSize"] = engine.SHARED_MEMORY_SIZE
@@ -126,6 +129,17 @@ def _model_spec(args: ModelDeploymentArgs) -> dict[str, Any]:
         token = arguments.hugging_face_token
         spec["hf_token"] = {"secretName": token.secret, "secretKey": token.key}
     return spec
+
+
+def _weights(context: ServingContext) -> dict[str, Any]:
+    if context.weights_claim:
+        return {"name": "weights", "persistentVolumeClaim": {"claimName": context.weights_claim}}
+    return {"name": "weights", "emptyDir": {}}
+
+
+def _within_claim(context: ServingContext) -> dict[str, str]:
+    # The claim is Hugging Face's home, of which this is the part with the models.
+    return {"subPath": "hub"} if context.weights_claim else {}
 
 
 def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from components.serving import engine, router
 from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.serving.production_stack.chart import ChartSource
 from components.serving.production_stack.render import chart_values, deployment_name, engine_service
+from components.serving.weights import create_download
 from components.timing import PRE_STOP_SECONDS
 
 RELEASE_TIMEOUT_SECONDS = 600
@@ -61,7 +62,10 @@ class ProductionStackModel(Component):
         self.engine_service = engine_service(args.name)
         self.service = router.router_name(args.name)
         account = engine.create_account(self, name, context, args.name)
-        release = self._release(name, context, args, account)
+        before: list[pulumi.Resource] = [account]
+        if context.preload:
+            before.append(create_download(self, name, context, args))
+        release = self._release(name, context, args, before)
         patch = self._patch(name, context, args, release)
         engine.create_disruption_budget(self, name, context, args.name)
         router.create_router(self, name, context, args)
@@ -76,7 +80,7 @@ class ProductionStackModel(Component):
         )
 
     def _release(
-        self, name: str, context: ServingContext, args: ModelDeploymentArgs, account: pulumi.Resource
+        self, name: str, context: ServingContext, args: ModelDeploymentArgs, before: list[pulumi.Resource]
     ) -> Release:
         values = chart_values(context, args, runtime_class=context.cluster.runtime_class, extra=args.chart_values)
         return Release(
@@ -89,7 +93,7 @@ class ProductionStackModel(Component):
             cleanup_on_fail=True,
             # At zero replicas there is nothing to wait for; a first engine may take longer than any sensible timeout.
             skip_await=True,
-            opts=self.child(account, *context.cluster.autoscaling),
+            opts=self.child(*before, *context.cluster.autoscaling),
         )
 
     def _patch(

@@ -1,0 +1,142 @@
+"""Model weights in a place that outlives pods: the claim that all engines mount, and the Job that fills it.
+
+Without such a place (node-disk) each pod downloads its own copy and these are not made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes.batch.v1 import Job, JobSpecArgs
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgs,
+    EnvVarArgs,
+    EnvVarSourceArgs,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpecArgs,
+    PersistentVolumeClaimVolumeSourceArgs,
+    PodSpecArgs,
+    PodTemplateSpecArgs,
+    SecretKeySelectorArgs,
+    VolumeArgs,
+    VolumeMountArgs,
+    VolumeResourceRequirementsArgs,
+)
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from components.base import Component
+from components.cluster import ClusterHandle, WeightsVolume
+from components.labels import EnvironmentLabels, Workload
+from components.pods import SKIP_AWAIT, confined
+from components.scheduling import on_system_nodes
+from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.versions import VLLM_ENGINE
+
+CLAIM: Final = "weights"
+MOUNT: Final = "/weights"
+"""Where the claim is mounted, and Hugging Face's home (HF_HOME) in every pod that mounts it."""
+
+DOWNLOAD: Final = "import sys; from huggingface_hub import snapshot_download; print(snapshot_download(sys.argv[1]))"
+"""Hugging Face's own client: it resumes, and checks every file against the hub's checksum."""
+
+DOWNLOAD_TIMEOUT: Final = "2h"
+"""Longest wait for a model's download; 700 GB at 100 MB/s."""
+
+DOWNLOAD_ATTEMPTS: Final = 4
+
+
+class WeightsClaim(Component):
+    """The claim of an environment's namespace.
+
+    Attributes:
+        claim: its name.
+        resource: the claim itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: EnvironmentLabels,
+        volume: WeightsVolume,
+        cluster: ClusterHandle,
+        after: tuple[pulumi.Resource, ...] = (),
+    ) -> None:
+        opts = pulumi.ResourceOptions(provider=cluster.provider)
+        super().__init__("serving", name, opts, (*after, *volume.after))
+        self.claim = CLAIM
+        self.resource = PersistentVolumeClaim(
+            f"{name}-claim",
+            # A class that binds at the first pod would be waited for in vain while every model is at zero.
+            metadata=ObjectMetaArgs(
+                name=CLAIM, namespace=labels.namespace, labels=labels.shared, annotations={**SKIP_AWAIT}
+            ),
+            spec=PersistentVolumeClaimSpecArgs(
+                access_modes=[volume.access_mode],
+                storage_class_name=volume.storage_class,
+                volume_name=volume.volume_name or None,
+                resources=VolumeResourceRequirementsArgs(requests={"storage": volume.capacity}),
+            ),
+            opts=self.child(),
+        )
+        self.register_outputs({"claim": self.claim})
+
+
+def download_job_name(args: ModelDeploymentArgs) -> str:
+    """Name of the Job; another model gets another Job, since a Job cannot be changed."""
+    return f"{args.name}-weights-{hashlib.sha256(args.engine.model.encode()).hexdigest()[:8]}"
+
+
+def create_download(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Job:
+    """The Job that downloads a model into the claim before its first pod starts.
+
+    Args:
+        parent: the model deployment's component.
+        name: its logical name.
+        context: where; with a claim.
+        args: what is served.
+    """
+    placement = on_system_nodes(cpu="1", memory="4Gi")
+    labels = context.labels.of(Workload.WEIGHTS, args.name)
+    variables = [EnvVarArgs(name="HF_HOME", value=MOUNT)]
+    token = args.engine.hugging_face_token
+    if token is not None:
+        reference = SecretKeySelectorArgs(name=token.secret, key=token.key)
+        variables.append(EnvVarArgs(name="HF_TOKEN", value_from=EnvVarSourceArgs(secret_key_ref=reference)))
+    return Job(
+        f"{name}-weights",
+        metadata=ObjectMetaArgs(name=download_job_name(args), namespace=context.labels.namespace, labels=labels),
+        spec=JobSpecArgs(
+            backoff_limit=DOWNLOAD_ATTEMPTS,
+            template=PodTemplateSpecArgs(
+                metadata=ObjectMetaArgs(labels=labels),
+                spec=PodSpecArgs(
+                    restart_policy="Never",
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    node_selector=placement.node_selector,
+                    containers=[
+                        ContainerArgs(
+                            name="download",
+                            image=VLLM_ENGINE,
+                            command=["python3", "-c", DOWNLOAD, args.engine.model],
+                            env=variables,
+                            resources=placement.resources.as_requirements(),
+                            security_context=confined(),
+                            volume_mounts=[VolumeMountArgs(name=CLAIM, mount_path=MOUNT)],
+                        )
+                    ],
+                    volumes=[
+                        VolumeArgs(
+                            name=CLAIM,
+                            persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(
+                                claim_name=context.weights_claim
+                            ),
+                        )
+                    ],
+                ),
+            ),
+        ),
+        opts=parent.child(timeout=DOWNLOAD_TIMEOUT),
+    )
