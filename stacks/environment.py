@@ -195,6 +195,7 @@ def model_deployment_args(
         scaling=ScalingArgs(**deployment.scaling.model_dump()),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
+        rollout=deployment.rollout.value,
     )
 
 

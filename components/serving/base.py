@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pulumi
 
@@ -13,6 +13,14 @@ from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
 from components.timing import RequestTiming
+
+ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # One pod goes before its successor comes: no rollout waits for a spare GPU.
+    "rolling": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+    "surge": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    "recreate": {"type": "Recreate"},
+}
+"""A Deployment's strategy by the way a new version takes the old one's place."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class ModelDeploymentArgs:
         router_policy: how the router picks a replica.
         scaling: how many replicas, and when.
         simulation: None on a cluster with GPUs.
+        rollout: how a new version takes the old one's place; a key of `ROLLOUTS`.
         chart_values: the user's own values for the serving stack's chart, laid over ours.
     """
 
@@ -81,6 +90,7 @@ class ModelDeploymentArgs:
     router_policy: str
     scaling: ScalingArgs
     simulation: SimulationArgs | None = None
+    rollout: str = "rolling"
     chart_values: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -58,7 +58,7 @@ from components.pods import (
     service_account,
 )
 from components.scheduling import spread_over_nodes
-from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.base import ROLLOUTS, EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
 from components.serving.weights import create_download
 from components.versions import VLLM_ENGINE
@@ -147,6 +147,17 @@ def simulation_annotations(simulation: SimulationArgs | None) -> dict[str, str]:
     }
 
 
+def rollout_strategy(rollout: str) -> DeploymentStrategyArgs:
+    """The Deployment's strategy; rolling ones with their numbers."""
+    chosen = ROLLOUTS[rollout]
+    numbers = chosen.get("rollingUpdate")
+    rolling = None
+    if numbers is not None:
+        surge, unavailable = numbers["maxSurge"], numbers["maxUnavailable"]
+        rolling = RollingUpdateDeploymentArgs(max_surge=surge, max_unavailable=unavailable)
+    return DeploymentStrategyArgs(type=chosen["type"], rolling_update=rolling)
+
+
 def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
     """The Deployment's spec."""
     labels = context.labels
@@ -154,10 +165,7 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
     return DeploymentSpecArgs(
         replicas=args.scaling.min_replicas,
         selector=LabelSelectorArgs(match_labels=selector),
-        strategy=DeploymentStrategyArgs(
-            type="RollingUpdate",
-            rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1),
-        ),
+        strategy=rollout_strategy(args.rollout),
         progress_deadline_seconds=args.timing.startup_budget_seconds + PROGRESS_MARGIN_SECONDS,
         revision_history_limit=2,
         template=PodTemplateSpecArgs(

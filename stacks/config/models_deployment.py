@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
-from stacks.config.vocabulary import EngineName, RouterPolicy, TopologyKind
+from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
 
 DEFAULT_COOLDOWN_SECONDS = 300
 
@@ -178,6 +178,12 @@ class ModelDeployment(Strictly):
         default_factory=Scaling,
         description="How many replicas, and when.",
         json_schema_extra={"default_text": "{}"},
+    )
+    rollout: Rollout = Field(
+        default=Rollout.ROLLING,
+        description="How a new version takes the old one's place. rolling: one replica goes, drained, before its "
+        "successor comes; needs no spare GPU, and a model with one replica holds requests meanwhile. surge: the "
+        "successor comes first; needs a replica's GPUs free. recreate: all go, then all come.",
     )
     chart_values: Mapping[str, Any] = Field(
         default_factory=dict,

@@ -87,6 +87,14 @@ class TopologyKind(StrEnum):
     DISAGGREGATED = "disaggregated"
 
 
+class Rollout(StrEnum):
+    """How a new version of a model deployment takes the old one's place."""
+
+    ROLLING = "rolling"
+    SURGE = "surge"
+    RECREATE = "recreate"
+
+
 class RouterPolicy(StrEnum):
     """How the router picks a replica (the policies of vLLM's router)."""
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from planner.catalog import models
 from planner.sizing import EngineLimits
-from stacks.config.models import EnvironmentConfig, NodePool
+from stacks.config.models import EnvironmentConfig, ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, instance_of, shares_per_gpu
+from stacks.config.vocabulary import Rollout
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
         if deployment.source.hugging_face not in models():
             message = f"{deployment.source.hugging_face} is not in planner/catalog/models.toml"
             yield Warn(f"{path}.source.hugging_face", f"{message}: whether it fits was not checked")
+        yield from _no_room_to_surge(pools[deployment.node_pool], config, deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
@@ -63,6 +65,21 @@ def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Ite
             f"{names} at max_replicas need {wanted} GPUs or slices, and {pool.max_nodes} nodes have "
             f"{there}: the last "
             "replicas would wait for a place",
+        )
+
+
+def _no_room_to_surge(pool: NodePool, config: EnvironmentConfig, item: ModelDeployment, path: str) -> Iterator[Warn]:
+    instance = instance_of(pool)
+    if instance is None or item.rollout is not Rollout.SURGE:
+        return
+    users = [other for other in config.model_deployments if other.node_pool == pool.name]
+    wanted = sum(other.scaling.max_replicas * other.engine.tensor_parallel for other in users)
+    there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
+    if wanted + item.engine.tensor_parallel > there:
+        yield Warn(
+            f"{path}.rollout",
+            f"with all models at max_replicas the pool {pool.name} has no {item.engine.tensor_parallel} GPUs or slices "
+            "left for a successor: a rollout then waits until a replica goes",
         )
 
 

@@ -21,7 +21,7 @@ from components.labels import Workload
 from components.pods import POD_IP, scraped
 from components.scheduling import Placement
 from components.serving import engine
-from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
 from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
 from components.versions import VLLM_ENGINE
@@ -71,8 +71,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "labels": selector,
             "runtimeClassName": runtime_class,
             "imagePullPolicy": "IfNotPresent",
-            # One pod goes before its successor comes: no rollout waits for a spare GPU.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "strategy": ROLLOUTS[args.rollout],
             "containerSecurityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},

@@ -235,3 +235,16 @@ def test_selectors_are_one(engine: Engine) -> None:
     assert engine.one("core/v1:Service", "chat-engine")["spec"]["selector"] == selector
     disruption = engine.one("policy/v1:PodDisruptionBudget", "chat-engine")["spec"]
     assert disruption["selector"]["matchLabels"] == selector
+
+
+@pytest.mark.parametrize(
+    ("rollout", "strategy"),
+    [
+        ("rolling", {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}),
+        ("surge", {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        ("recreate", {"type": "Recreate"}),
+    ],
+)
+def test_how_a_new_version_takes_over(engine: Engine, rollout: str, strategy: dict[str, object]) -> None:
+    engine.run(lambda: ModelDeployment("chat", context(), deployment(rollout=rollout)))
+    assert engine.one("apps/v1:Deployment", "chat-engine")["spec"]["strategy"] == strategy
