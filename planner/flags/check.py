@@ -12,7 +12,7 @@ from planner.flags.surroundings import Surroundings, check_surroundings
 from planner.flags.values import check_value
 from planner.flags.words import Given, Item, Unknown, Value, from_mapping, from_words
 
-SECRET = re.compile(r"key|token|password|secret", re.IGNORECASE)
+SECRET = re.compile(r"api.?key|(hf|auth|access|bearer).?token|password|secret|credential", re.IGNORECASE)
 """Flags whose value is not repeated in a message if they are unknown."""
 
 
@@ -96,7 +96,7 @@ def unknown_flag(known: Catalogue, item: Unknown, *, dashes: bool) -> FlagError:
     for gone in (name, f"--{name.removeprefix('--no-')}"):
         if gone in known.gone:
             now, say = successor(known.engine, gone)
-            gone_in = f"{what} has no --{bare.replace('_', '-')}: it was removed by {known.gone[gone]}"
+            gone_in = f"{what} no longer has --{bare.replace('_', '-')}: it is gone since {known.gone[gone]} or before"
             return FlagError(item.written, value, gone_in, (written(now),) if now else (), say or "Leave it out.")
     later = _later(known, name)
     if later is not None:

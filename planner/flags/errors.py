@@ -63,10 +63,14 @@ def _folded(word: object) -> str:
 
 
 def _unlikeness(word: object) -> Callable[[str], tuple[float, str]]:
-    matcher = difflib.SequenceMatcher(None, "", _folded(word))
+    """Sort key: numbers by distance, words by their letters, first those that begin with the word."""
+    text = _folded(word)
+    matcher = difflib.SequenceMatcher(None, "", text)
 
     def key(choice: str) -> tuple[float, str]:
+        if text.isdigit() and choice.isdigit():
+            return abs(int(text) - int(choice)) - LONGEST, choice
         matcher.set_seq1(choice.lower())
-        return -matcher.ratio(), choice
+        return -matcher.ratio() - choice.lower().startswith(text), choice
 
     return key

@@ -8,7 +8,7 @@ from typing import Final
 
 from planner.catalog import Gpu, Model
 from planner.flags.catalogue import Catalogue
-from planner.flags.errors import FlagError, did_you_mean
+from planner.flags.errors import FlagError, did_you_mean, ordered
 from planner.flags.rules import Setting
 from planner.sizing import tensor_parallel_choices
 
@@ -82,10 +82,13 @@ def _quantization(catalogue: Catalogue, found: Mapping[str, Setting], around: Su
     method, gpu, model = setting.values[0], around.gpu, around.model
     least = catalogue.quantization.get(method, {}).get("min_capability")
     if gpu is not None and least is not None and round(gpu.compute_capability * 10) < least:
-        able = tuple(
-            name
-            for name, facts in catalogue.quantization.items()
-            if facts["min_capability"] <= round(gpu.compute_capability * 10) and not facts.get("deprecated")
+        able = ordered(
+            method,
+            (
+                name
+                for name, facts in catalogue.quantization.items()
+                if facts["min_capability"] <= round(gpu.compute_capability * 10) and not facts.get("deprecated")
+            ),
         )
         message = f"the {gpu.name} has compute capability {gpu.compute_capability:g}, and {method} takes {least / 10:g}"
         fix = " ".join(part for part in (did_you_mean(method, able), "Or choose a pool with a newer GPU.") if part)

@@ -188,7 +188,7 @@ def _wrongs(
 ) -> Iterator[FlagError]:
     for wrong in validate(value, schema, catalogue.schemas, path):
         where = "" if given.path and wrong.path == path else ".".join(wrong.path[len(path) if given.path else 0 :])
-        message = f"{where} {wrong.message}".strip() if where else wrong.message
+        message = f"{where}: {wrong.message}" if where else wrong.message
         shown = wrong.value if wrong.value is not None else given.value
         yield FlagError(given.written, shown, message, wrong.choices, wrong.fix)
     if isinstance(value, dict):

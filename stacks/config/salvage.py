@@ -46,7 +46,8 @@ def salvage(model_type: type[ModelT], raw: Mapping[Any, Any]) -> ModelT:
 def _bare(model_type: type[ModelT], values: Mapping[str, Any]) -> ModelT:
     """An object with these values and no defaults."""
     # With a value for each field no default is asked for: one that depends on a broken field would fail.
-    found = model_type.model_construct(**dict.fromkeys(model_type.model_fields))
+    given = {name for name in values if name in raw}
+    found = model_type.model_construct(given, **dict.fromkeys(model_type.model_fields))
     found.__dict__.clear()
     found.__dict__.update(values)
     return found
