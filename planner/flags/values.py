@@ -48,6 +48,8 @@ def check_value(catalogue: Catalogue, given: Given, present: frozenset[str]) -> 
             yield from _check_number(given, text)
         elif flag.type == "json" or (flag.type == "json_or_str" and re.fullmatch(r"(?s)\s*\{.*\}\s*", text)):
             yield from _check_json(catalogue, given, text)
+        elif flag.name == "--lora-modules":
+            yield from _check_adapter(given, text)
         elif flag.choices:
             yield from _check_choice(given, text)
         elif flag.names and PLUGINS.get(flag.name) not in present:
@@ -103,6 +105,19 @@ def _check_number(given: Given, text: str) -> Iterator[FlagError]:
     for wrong in bounds(number, text, limits):
         default = f"The default is {flag.default}." if flag.default is not None else ""
         yield FlagError(given.written, text, wrong.message, fix=" ".join(part for part in (wrong.fix, default) if part))
+
+
+def _check_adapter(given: Given, text: str) -> Iterator[FlagError]:
+    """`name=path`, or a JSON mapping: vLLM 0.32.0 entrypoints/launchers/cli_args.py LoRAParserAction."""
+    if "=" in text and "," not in text:
+        return
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        fix = 'Write name=path, or {"name": ..., "path": ...}.'
+        yield FlagError(given.written, text, "must be an adapter's name and where it is", fix=fix)
 
 
 def _check_choice(given: Given, text: str) -> Iterator[FlagError]:
