@@ -1,8 +1,8 @@
 """Planted mistakes in engine arguments: each is refused where an environment is read, and nothing else is.
 
 `pulumi preview` and `python -m stacks validate` read the environment before anything else; tests/engine times a real
-preview. Not proven here: that the engine would refuse each of them. tests/contract asks the engine's own parser; what it
-lets pass (rules between flags, the GPU) has its source in planner/flags/rules and surroundings.py.
+preview. Not proven here: that the engine would refuse each of them. tests/contract asks the engine's own parser;
+what that lets pass (rules between flags, the GPU) has its source in planner/flags/rules and surroundings.py.
 """
 
 from __future__ import annotations

@@ -59,6 +59,6 @@ def test_what_recipes_of_older_versions_write_is_refused() -> None:
             '{"pass_config": {"fuse_minimax_qk_norm": true}}',
         ],
     }
-    assert {source: len(check_engine_arguments("vllm", VERSION, words)) for source, words in old.items()} == {
-        source: 1 for source in old
-    }
+    assert {
+        source: len(check_engine_arguments("vllm", VERSION, words)) for source, words in old.items()
+    } == dict.fromkeys(old, 1)
