@@ -40,7 +40,7 @@ def environments() -> list[str]:
 def command_lines(config: EnvironmentConfig, environment: str) -> list[CommandLine]:
     """Everything that the containers of an environment are told that have flags in the catalogue."""
     pools = {pool.name: pool for pool in config.node_pools}
-    gpus = {name: gpu_pool(pool) for name, pool in pools.items()}
+    gpus = {name: gpu_pool(pool, None) for name, pool in pools.items()}
     labels = EnvironmentLabels(environment)
     found = []
     for deployment in config.model_deployments:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from components.versions import VLLM_ENGINE
 from planner.alternatives import Placement
-from planner.flags.catalogue import Catalogue, UnknownEngineError, catalogue
-from planner.flags.check import check_engine_arguments
-from planner.flags.errors import FlagError
-from planner.flags.surroundings import Surroundings
-from planner.flags.words import Value
 from planner.sizing import DoesNotFitError, EngineLimits, SizingError
 from stacks.config.models import ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, gpu_of, place
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud, EngineName
 from stacks.errors import MISSING, FieldError
+
+if TYPE_CHECKING:
+    from planner.flags.catalogue import Catalogue
+    from planner.flags.errors import FlagError
+    from planner.flags.words import Value
 
 ENGINE_IMAGES = {EngineName.VLLM: VLLM_ENGINE}
 """Where the version of an engine is pinned; the arguments of others are not checked."""
@@ -30,6 +31,8 @@ def engine_catalogue(deployment: ModelDeployment) -> Catalogue | None:
     """The flags of the engine that would run; None if the engine is broken or has no catalogue."""
     if not has(deployment, "engine") or not has(deployment.engine, "name"):
         return None
+    from planner.flags.catalogue import UnknownEngineError, catalogue
+
     image = ENGINE_IMAGES.get(deployment.engine.name)
     try:
         return None if image is None else catalogue(deployment.engine.name.value, image.rpartition(":")[2])
@@ -52,6 +55,10 @@ def check_arguments(
     known = engine_catalogue(deployment)
     if known is None:
         return
+    # Most deployments have no arguments of their own: whoever has none does not wait for this.
+    from planner.flags.check import check_engine_arguments
+    from planner.flags.surroundings import Surroundings
+
     placement = None if pool is None else place(cloud, pool, deployment)
     around = Surroundings(
         model=None if placement is None else placement.model,

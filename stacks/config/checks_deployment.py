@@ -131,6 +131,8 @@ def _check_flags(
 ) -> Iterator[FieldError]:
     if not has(deployment, "engine") or not has(deployment.engine, "extra_args"):
         return
+    if not deployment.engine.extra_args:
+        return
     known = engine_catalogue(deployment)
     seen: dict[str, str] = {}
     rest: dict[str, str | int | float | bool] = {}

@@ -112,7 +112,7 @@ def test_all_errors_come_at_once_without_a_traceback(stack: Rendered) -> None:
 
 
 def test_a_hundred_mistakes_in_engine_arguments_are_named_in_less_than_five_seconds(stack: Rendered) -> None:
-    """All planted mistakes that need no other pool, a model deployment each; processor time, so that load is no matter."""
+    """All that need no other pool, a model deployment each; processor time, so that load is no matter."""
     planted = tomllib.loads((REPOSITORY / "tests/unit/flags/planted.toml").read_text())["planted"]
     environment = dev_environment()
     model = environment["model_deployments"][0]
