@@ -8,7 +8,7 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed-$(firstword $(shell sha256sum requirements.lock 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status load wake pulumi test lint unit engine local bench tools venv docs lock clean
+.PHONY: help up down status load wake pulumi test lint unit engine local contract vllm bench tools venv docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,14 @@ engine: venv tools ## Tests with the real Pulumi engine
 
 local: venv tools ## Tests on an embedded cluster of their own, end to end
 	@$(VENV)/bin/pytest -m local tests/local
+
+contract: venv ## Ask the real parsers of vLLM and the router (make vllm first, or VLLM_PYTHON=...; not in make test)
+	@$(VENV)/bin/pytest -m contract -rs tests/contract
+
+vllm: venv ## Install the pinned vLLM beside everything else, for make contract (10 GB, in build/contract)
+	@$(PYTHON) -m venv build/contract
+	@build/contract/bin/pip install --quiet --disable-pip-version-check \
+		vllm==$$($(RUN) -c 'from components.versions import VLLM_ENGINE as image; print(image.rpartition(":v")[2])')
 
 bench: venv tools ## Measure start, deploy and preview against a flat program; stores the figures in bench/
 	@$(RUN) -m bench $(ARGS)

@@ -161,7 +161,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         help="sequences in a step (default 256; 1024 on 70 GiB and more, not A100)",
     )
     add("--max-num-batched-tokens", type=_integer(1), help="tokens in a step (default 2048; 8192 likewise)")
-    add("--gpu-memory-utilization", type=_share, default=0.92, help="default 0.92")
+    add("--gpu-memory-utilization", "--device-memory-utilization", type=_share, default=0.92, help="default 0.92")
     add("--tensor-parallel-size", "-tp", type=_integer(1), default=1, help="default 1")
     add("--block-size", type=_integer(1), default=16, help="tokens in a KV block (default 16)")
     add("--num-gpu-blocks-override", type=_integer(1), help="KV blocks instead of what fits in memory")
@@ -172,18 +172,13 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ignored(parser: argparse.ArgumentParser) -> None:
-    shorts = {name: f"-{short}" for short, name in vllm_flags.SHORT_FORMS.items()}
-
-    def add(name: str, nargs: str | int | None, *more: str) -> None:
-        flags = [f"--{name}", *more, *([shorts[name]] if name in shorts else [])]
-        parser.add_argument(*flags, action=_Ignore, nargs=nargs, dest="ignored", help=argparse.SUPPRESS)
-
-    for name in vllm_flags.IGNORED_VALUES:
-        add(name, None)
-    for name in vllm_flags.IGNORED_LISTS:
-        add(name, "+")
-    for name in vllm_flags.IGNORED_SWITCHES:
-        add(name, 0, f"--no-{name}")
+    nargs: dict[str, str | int | None] = {"value": None, "list": "+", "switch": 0, "optional": "?"}
+    for flag in vllm_flags.ignored_flags():
+        names = [flag.name, *([flag.negative] if flag.negative else []), *flag.aliases]
+        if flag.name == "--optimization-level":
+            # vLLM's parser takes this one apart before argparse sees it.
+            names.append("-O")
+        parser.add_argument(*names, action=_Ignore, nargs=nargs[flag.kind], dest="ignored", help=argparse.SUPPRESS)
 
 
 def _normalize(argv: Sequence[str]) -> list[str]:

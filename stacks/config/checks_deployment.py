@@ -14,6 +14,7 @@ from planner.sizing import (
     needed_tokens,
     tensor_parallel_choices,
 )
+from stacks.config.checks_arguments import check_arguments, engine_catalogue
 from stacks.config.models import ModelDeployment, MpsSharing, NodePool, Scaling, TimeSlicing
 from stacks.config.placement import extra_argument, instance_of, place, shares_per_gpu
 from stacks.config.salvage import has
@@ -29,6 +30,7 @@ DERIVED_FLAGS = {
     "max-num-seqs": "set engine.max_num_seqs",
     "gpu-memory-utilization": "set engine.gpu_memory_utilization",
     "tensor-parallel-size": "set engine.tensor_parallel",
+    "shutdown-timeout": "set scaling.drain_seconds",
 }
 """Flags that the platform writes itself, and where they come from."""
 
@@ -37,6 +39,14 @@ UNSUPPORTED_FLAGS = {
     "data-parallel-size": "replicas are separate pods: set scaling.max_replicas",
     "api-key": "secrets do not belong in the configuration",
     "hf-token": "secrets do not belong in the configuration",
+    "prefill-context-parallel-size": "a pod gets engine.tensor_parallel GPUs, no more",
+    "nnodes": "a replica runs on one node",
+    "headless": "probes and the router ask every replica",
+    "uds": "the router reaches a replica by its address",
+    "grpc": "the router speaks HTTP",
+    "ssl-keyfile": "probes and the router speak HTTP inside the cluster",
+    "ssl-certfile": "probes and the router speak HTTP inside the cluster",
+    "config": "the file would not be in the pod: write its flags here",
 }
 """Flags that would contradict what the platform deploys."""
 
@@ -55,7 +65,7 @@ def check_deployment(
     if has(deployment, "scaling"):
         yield from _check_scaling(deployment.scaling, f"{path}.scaling")
     yield from _check_simulation(cloud, deployment, path)
-    yield from _check_flags(deployment, f"{path}.engine.extra_args")
+    yield from _check_flags(cloud, pool, deployment, f"{path}.engine")
     yield from _check_model(cloud, deployment, path)
     if pool is not None and has(deployment, "engine"):
         yield from _check_gpus(cloud, pool, deployment, f"{path}.engine")
@@ -116,22 +126,34 @@ def _check_simulation(cloud: Cloud | None, deployment: ModelDeployment, path: st
             )
 
 
-def _check_flags(deployment: ModelDeployment, path: str) -> Iterator[FieldError]:
+def _check_flags(
+    cloud: Cloud | None, pool: NodePool | None, deployment: ModelDeployment, path: str
+) -> Iterator[FieldError]:
     if not has(deployment, "engine") or not has(deployment.engine, "extra_args"):
         return
+    if not deployment.engine.extra_args:
+        return
+    known = engine_catalogue(deployment)
     seen: dict[str, str] = {}
+    rest: dict[str, str | int | float | bool] = {}
     for name, value in deployment.engine.extra_args.items():
-        flag = name.replace("_", "-")
+        where = f"{path}.extra_args.{name}"
+        # Another name of a flag is that flag: device-memory-utilization is gpu-memory-utilization.
+        entry = None if known is None else known.find(f"--{name}")
+        flag = (entry.name if entry else name).removeprefix("--").replace("_", "-")
         if flag in DERIVED_FLAGS:
             message = f"the platform writes --{flag} itself"
-            yield FieldError(f"{path}.{name}", value, message, fix=f"Remove it: {DERIVED_FLAGS[flag]}.")
+            yield FieldError(where, value, message, fix=f"Remove it: {DERIVED_FLAGS[flag]}.")
         elif flag in UNSUPPORTED_FLAGS:
             # The value may be a secret: it is not repeated.
             reason = UNSUPPORTED_FLAGS[flag]
-            yield FieldError(f"{path}.{name}", MISSING, f"--{flag} is not supported", fix=f"Remove it: {reason}.")
+            yield FieldError(where, MISSING, f"--{flag} is not supported", fix=f"Remove it: {reason}.")
         elif flag in seen:
-            yield FieldError(f"{path}.{name}", value, f"the same flag as {seen[flag]}", fix="Remove one of them.")
+            yield FieldError(where, value, f"the same flag as {seen[flag]}", fix="Remove one of them.")
+        else:
+            rest[name] = value
         seen.setdefault(flag, name)
+    yield from check_arguments(cloud, pool, deployment, rest, path)
 
 
 def _check_model(cloud: Cloud | None, deployment: ModelDeployment, path: str) -> Iterator[FieldError]:

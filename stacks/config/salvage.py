@@ -40,13 +40,13 @@ def salvage(model_type: type[ModelT], raw: Mapping[Any, Any]) -> ModelT:
             value = info.get_default(call_default_factory=True, validated_data=values)
         if value is not PydanticUndefined:
             values[name] = value
-    return _bare(model_type, values)
+    return _bare(model_type, values, {name for name in values if name in raw})
 
 
-def _bare(model_type: type[ModelT], values: Mapping[str, Any]) -> ModelT:
-    """An object with these values and no defaults."""
+def _bare(model_type: type[ModelT], values: Mapping[str, Any], given: set[str] | None = None) -> ModelT:
+    """An object with these values and no defaults; `given` are those that the user wrote."""
     # With a value for each field no default is asked for: one that depends on a broken field would fail.
-    found = model_type.model_construct(**dict.fromkeys(model_type.model_fields))
+    found = model_type.model_construct(given or set(), **dict.fromkeys(model_type.model_fields))
     found.__dict__.clear()
     found.__dict__.update(values)
     return found

@@ -8,8 +8,10 @@ what an API server would accept; the local tests do that.
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +109,27 @@ def test_all_errors_come_at_once_without_a_traceback(stack: Rendered) -> None:
     assert "model_deployments[0].scaling.max_replicas" in output
     assert "model_deployments[1].nmae" in output
     assert "Traceback" not in output
+
+
+def test_a_hundred_mistakes_in_engine_arguments_are_named_in_less_than_five_seconds(stack: Rendered) -> None:
+    """All that need no other pool, a model deployment each; processor time, so that load is no matter."""
+    planted = tomllib.loads((REPOSITORY / "tests/unit/flags/planted.toml").read_text())["planted"]
+    environment = dev_environment()
+    model = environment["model_deployments"][0]
+    alone = [item["args"] for item in planted if not {"gpu", "engine", "router_policy"} & set(item)]
+    environment["model_deployments"] = [
+        {**model, "name": f"model-{index}", "engine": {"extra_args": args}} for index, args in enumerate(alone)
+    ]
+    stack.config(environment)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = stack.preview()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "Traceback" not in output
+    named = {index for index in range(len(alone)) if f"model_deployments[{index}].engine.extra_args." in output}
+    assert (len(alone) >= 100, named) == (True, set(range(len(alone))))
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
 
 
 def test_an_unreachable_api_server_is_one_message(stack: Rendered, api_port: int) -> None:

@@ -1,15 +1,17 @@
 """The command line: vLLM's forms and defaults, ignored flags, one-line errors.
 
-Not proven here: that the table of ignored flags is complete for every release of vLLM.
+Not proven here: that the catalogue of flags is right; tests/contract compares it with the real parser.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from components.versions import VLLM_ENGINE
 from local.engine_simulator import vllm_flags
 from local.engine_simulator.__main__ import main
-from local.engine_simulator.arguments import UsageError, parse
+from local.engine_simulator.arguments import UsageError, _parser, parse
+from planner.flags.catalogue import catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -56,11 +58,18 @@ def test_other_flags_of_vllm_are_ignored_and_noted() -> None:
     )
 
 
-def test_the_tables_of_flags_do_not_overlap() -> None:
-    values, lists, switches = vllm_flags.IGNORED_VALUES, vllm_flags.IGNORED_LISTS, vllm_flags.IGNORED_SWITCHES
-    assert not values & lists
-    assert not (values | lists) & switches
-    assert set(vllm_flags.SHORT_FORMS.values()) <= values | lists | switches
+def test_the_flags_are_those_of_the_pinned_engine() -> None:
+    known = catalogue("vllm", VLLM_ENGINE.rpartition(":")[2]).flags
+    assert set(known) >= vllm_flags.MODELLED
+    own = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help", "-O"}
+    there = {name for flag in known.values() for name in (flag.name, flag.negative, *flag.aliases) if name}
+    assert own == there
+
+
+@pytest.mark.parametrize("flag", ["--swap-space=4", "--task=embed", "--disable-log-requests"])
+def test_flags_that_the_engine_no_longer_has_are_refused(flag: str) -> None:
+    with pytest.raises(UsageError, match="unknown flag"):
+        parse(["serve", "m", flag])
 
 
 @pytest.mark.parametrize(
