@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,7 +11,8 @@ import pulumi
 from pulumi_kubernetes import Provider
 
 from components.clouds.rules import CloudSettings
-from components.scheduling import GpuPool
+from components.labels import NODE_POOL
+from components.scheduling import SYSTEM_POOL, GpuPool, Taint
 
 
 class Capability(StrEnum):
@@ -87,6 +88,21 @@ class WeightsVolume:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeSelection:
+    """How the nodes of a pool are found that somebody else made.
+
+    Attributes:
+        labels: that its nodes carry; empty: `inference.platform/node-pool: <pool>`.
+        taints: that its nodes carry; None: those that nodes of our own would have.
+        resource: extended resource that its device plugin registers; "": the name that ours would give.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] | None = None
+    resource: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterHandle:
     """A cluster, as everything above it sees it.
 
@@ -103,6 +119,7 @@ class ClusterHandle:
         gateway: how clients reach the gateway.
         autoscaling: resources that bring KEDA and its CRDs where they are installed by us or by the cloud; custom
             resources are created after them and destroyed before them.
+        selections: by name of a pool (`system`: the CPU nodes), where nodes are told otherwise than by our label.
 
     What a cloud needs of its own cluster later (identifiers of networks and roles) is in a subclass of its own.
     """
@@ -118,6 +135,25 @@ class ClusterHandle:
     keda_namespace: str = "keda"
     runtime_class: str = ""
     autoscaling: Sequence[pulumi.Resource] = ()
+    selections: Mapping[str, NodeSelection] = field(default_factory=dict)
+
+    @property
+    def system_nodes(self) -> Mapping[str, str]:
+        """Selects the CPU nodes: gateway, routers, operators."""
+        found = self.selections.get(SYSTEM_POOL)
+        return dict(found.labels) if found and found.labels else {NODE_POOL: SYSTEM_POOL}
+
+    def placed(self, pool: GpuPool) -> GpuPool:
+        """The pool with the labels, taints and resource name that its nodes have in this cluster."""
+        found = self.selections.get(pool.name)
+        if found is None:
+            return pool
+        return replace(
+            pool,
+            selector=found.labels,
+            taints=pool.taints if found.taints is None else found.taints,
+            resource=found.resource or pool.resource,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,7 @@ class GpuPool:
         sharing: how each GPU is split.
         resource: extended resource where the cloud's own device plugin names it; "": as ours does.
         taints: of its nodes.
+        selector: labels that its nodes carry where they are not ours to label; empty: the pool's own label.
     """
 
     name: str
@@ -117,6 +118,7 @@ class GpuPool:
     sharing: Sharing = field(default_factory=Sharing)
     resource: str = ""
     taints: tuple[Taint, ...] = (GPU_TAINT,)
+    selector: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resource_name(self) -> str:
@@ -131,7 +133,7 @@ class GpuPool:
     @property
     def node_selector(self) -> dict[str, str]:
         """Selects the pool's nodes, which carry the same as labels."""
-        return {NODE_POOL: self.name}
+        return dict(self.selector) or {NODE_POOL: self.name}
 
     def node_labels(self, instance_type: str, capacity_type: str) -> dict[str, str]:
         """Labels of the pool's nodes."""
@@ -218,9 +220,16 @@ class Placement:
         return [taint.as_toleration() for taint in self.taints]
 
 
-def on_system_nodes(cpu: str, memory: str) -> Placement:
-    """A pod without a GPU, on the untainted nodes."""
-    return Placement(node_selector={NODE_POOL: SYSTEM_POOL}, resources=PodResources(cpu=cpu, memory=memory))
+def on_system_nodes(cpu: str, memory: str, selector: Mapping[str, str] | None = None) -> Placement:
+    """A pod without a GPU, on the untainted nodes.
+
+    Args:
+        cpu: request.
+        memory: request and limit.
+        selector: of these nodes (`ClusterHandle.system_nodes`); None: our own label.
+    """
+    chosen = {NODE_POOL: SYSTEM_POOL} if selector is None else selector
+    return Placement(node_selector=chosen, resources=PodResources(cpu=cpu, memory=memory))
 
 
 def spread_over_nodes(selector: Mapping[str, str]) -> TopologySpreadConstraintArgs:

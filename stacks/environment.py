@@ -76,7 +76,7 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     cloud, rules = load_cloud(config.cloud.value), load_rules(config.cloud.value)
     args = cluster_args(config, environment)
     cluster = cloud.create_cluster(environment, args)
-    pools = {pool.name: gpu_pool(pool, rules) for pool in config.node_pools}
+    pools = {pool.name: cluster.placed(gpu_pool(pool, rules)) for pool in config.node_pools}
     nodes = cloud.create_node_pools(
         environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )

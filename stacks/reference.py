@@ -105,6 +105,8 @@ def _takes(model: type[BaseModel], name: str) -> str:
     shape = shape_of(model, name)
     if shape.words:
         words = ", ".join(f"`{word}`" + _not_built(model, name, word) for word in shape.words)
+        if shape.texts:
+            return f"a list of {words}"
         return words if shape.vocabulary is not None else f"a mapping with `{shape.discriminator}`: {words}"
     if shape.number is not None:
         return number_text(model, name)

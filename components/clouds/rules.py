@@ -14,7 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class CloudSettings(BaseModel):
-    """Base of what only one cloud can be told: strict, unchangeable, without secrets."""
+    """Base of what only one cloud can be told: strict, unchangeable, without secrets.
+
+    Every field of a cloud's section has a default: where a part of it is broken, the defaults stand in for the whole
+    while the rest of the configuration is checked.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 

@@ -28,7 +28,6 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.core.v1.outputs import ServiceStatus
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.meta.v1.outputs import ObjectMeta
 
 from components.base import Component
 from components.cluster import ClusterHandle
@@ -128,21 +127,22 @@ class Gateway(Component):
             # Where Pulumi waits for a Service's address, it must not do so before the Deployment has had its turn.
             opts=self.child(deployment),
         )
-        self.url = address_of(service) if exposure.url is None else pulumi.Output.from_input(exposure.url)
+        self.url = address_of(service, args.labels) if exposure.url is None else pulumi.Output.from_input(exposure.url)
         self.register_outputs({"url": self.url, "host": self.host})
 
 
-def address_of(service: Service) -> pulumi.Output[str]:
+def address_of(service: Service, labels: EnvironmentLabels) -> pulumi.Output[str]:
     """URL of a Service at its load balancer, or inside the cluster where it has none."""
 
-    def url(status: ServiceStatus | None, metadata: ObjectMeta) -> str:
+    # One output at a time: `Output.all` hands on plain dictionaries instead of the SDK's types.
+    def url(status: ServiceStatus | None) -> str:
         points = status.load_balancer.ingress if status and status.load_balancer else None
         for point in points or ():
             if point.hostname or point.ip:
                 return f"http://{point.hostname or point.ip}:{PORT}"
-        return f"http://{metadata.name}.{metadata.namespace}.svc:{PORT}"
+        return f"http://{gateway_host(labels)}:{PORT}"
 
-    return pulumi.Output.all(service.status, service.metadata).apply(lambda found: url(*found))
+    return service.status.apply(url)
 
 
 def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
@@ -172,7 +172,7 @@ def service_annotations(args: GatewayArgs) -> dict[str, str]:
 def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
     """The Deployment's spec."""
     selector = args.labels.selector(Workload.GATEWAY)
-    placement = on_system_nodes(cpu="250m", memory="1Gi")
+    placement = on_system_nodes(cpu="250m", memory="1Gi", selector=args.cluster.system_nodes)
     # HAProxy reads its file once: a new file needs new pods.
     config_hash = hashlib.sha256(config.encode()).hexdigest()[:16]
     return DeploymentSpecArgs(

@@ -97,7 +97,7 @@ def router_arguments(labels: EnvironmentLabels, model: str, policy: str, timing:
 def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
     """The Deployment's spec."""
     labels = context.labels
-    placement = on_system_nodes(cpu="100m", memory="1Gi")
+    placement = on_system_nodes(cpu="100m", memory="1Gi", selector=context.cluster.system_nodes)
     return DeploymentSpecArgs(
         replicas=1,
         selector=LabelSelectorArgs(match_labels=labels.selector(Workload.ROUTER, args.name)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from components.clouds import load_rules
 from components.clouds.rules import CloudRules, CloudSettings, EnvironmentWish, Objection, PoolWish
 from stacks.config.models import EnvironmentConfig, MigSharing, MpsSharing, NodePool, TimeSlicing
@@ -105,8 +107,19 @@ def environment_wish(config: EnvironmentConfig) -> EnvironmentWish | None:
         region=config.region or "",
         weights_store=config.weights.store.value,
         pools=[wish for pool in pools if (wish := wish_of(pool)) is not None],
-        settings=settings_of(config),
+        settings=_whole(settings_of(config)),
     )
+
+
+def _whole(settings: CloudSettings | None) -> CloudSettings | None:
+    """The section, or its defaults where a part of it is broken and reported already."""
+    return settings if settings is None or _complete(settings) else type(settings).model_construct()
+
+
+def _complete(value: object) -> bool:
+    if isinstance(value, BaseModel):
+        return has(value, *type(value).model_fields) and all(_complete(item) for item in value.__dict__.values())
+    return not isinstance(value, tuple) or all(_complete(item) for item in value)
 
 
 def wish_of(pool: NodePool) -> PoolWish | None:

@@ -24,7 +24,7 @@ class Shape:
         item: the field is a list of such objects.
         variants: the field is one of these objects, by the value of `discriminator`.
         discriminator: name of the key that tells the variants apart.
-        vocabulary: the field is a word of this enumeration.
+        vocabulary: the field is a word of this enumeration, or with `texts` a list of such words.
         number: `int` or `float` for a number.
         texts: the field is a list of texts.
     """
@@ -76,8 +76,7 @@ def _shape(info: FieldInfo) -> Shape:
             variants[str(tag)] = variant
         return Shape(variants=variants, discriminator=info.discriminator)
     if get_origin(annotation) is tuple:
-        item = _plain(get_args(annotation)[0])
-        return Shape(item=item) if _is_class(item, BaseModel) else Shape(texts=True)
+        return _list_shape(_plain(get_args(annotation)[0]))
     if _is_class(annotation, BaseModel):
         return Shape(model=annotation)
     if _is_class(annotation, StrEnum):
@@ -85,6 +84,12 @@ def _shape(info: FieldInfo) -> Shape:
     if annotation is int or annotation is float:
         return Shape(number=annotation)
     return Shape()
+
+
+def _list_shape(item: Any) -> Shape:  # noqa: ANN401 - annotations have no common type
+    if _is_class(item, BaseModel):
+        return Shape(item=item)
+    return Shape(texts=True, vocabulary=item if _is_class(item, StrEnum) else None)
 
 
 def show_path(path: Location) -> str:

@@ -60,7 +60,8 @@ def _field_error(detail: ErrorDetails, place: Place) -> FieldError:
     """Dispatch on what pydantic found."""
     kind, value, path = detail["type"], detail["input"], show_path(place.path)
     if detail["loc"] and detail["loc"][-1] == "[key]":
-        return _bad_flag(path, value)
+        flag = "extra_args" in place.path
+        return _bad_flag(path, value) if flag else FieldError(path, value, "a name that cannot stand here")
     if kind in _WORDS:
         return _word(kind, path, value, place)
     if kind in _NUMBERS:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 from pulumi_kubernetes import Provider
 
@@ -132,3 +133,34 @@ def test_its_url(engine: Engine) -> None:
     urls: list[str] = []
     engine.run(lambda: Gateway("gateway", arguments()).url.apply(urls.append))
     assert urls == ["http://127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize(
+    ("point", "url"),
+    [
+        ({"ip": "10.0.0.7"}, "http://10.0.0.7:8080"),
+        ({"hostname": "lb.example.com"}, "http://lb.example.com:8080"),
+        (None, "http://gateway.inference-dev.svc:8080"),
+    ],
+)
+def test_its_url_where_the_cloud_gives_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, point: dict[str, str] | None, url: str
+) -> None:
+    """The address is the load balancer's, which is known only once the Service is there."""
+    answer = engine.mocks.new_resource
+
+    def with_status(args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        made, state = answer(args)
+        status = {"loadBalancer": {"ingress": [point]} if point else {}}
+        return made, {**state, "status": status} if args.typ.endswith(":Service") else state
+
+    monkeypatch.setattr(engine.mocks, "new_resource", with_status)
+    urls: list[str] = []
+
+    def program() -> None:
+        args = arguments()
+        args = replace(args, cluster=replace(args.cluster, gateway=GatewayExposure(service_type="LoadBalancer")))
+        Gateway("gateway", args).url.apply(urls.append)
+
+    engine.run(program)
+    assert urls == [url]

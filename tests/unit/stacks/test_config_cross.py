@@ -25,7 +25,6 @@ def one(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
-        ("cloud", "aws", "cloud: is not built yet (got 'aws'); choose from local. Built so far: local."),
         (
             "serving_stack",
             "kserve",

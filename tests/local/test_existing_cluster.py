@@ -1,0 +1,165 @@
+"""An environment that moves into a cluster which is there, beside another one.
+
+The embedded cluster stands in for a platform team's: its nodes are made here, with that team's labels and taints, and
+KWOK simulates them. The engines are simulators that were not told so: they start at once and answer as on an L4. Does
+not prove that another cluster's KEDA, device plugin or ingress are as the platform expects.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.models.core_v1 import NodeSpec, Taint
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Namespace, Node, Pod
+
+from local import cluster
+from local.layout import ClusterFiles
+from local.pulumi_cli import Pulumi
+from tests.local.client import ask_many
+
+pytestmark = pytest.mark.local
+
+GPU_LABEL, CPU_LABEL = {"team.example.com/nodes": "gpus"}, {"team.example.com/nodes": "apps"}
+
+
+def environment(kubeconfig: Path) -> dict[str, Any]:
+    """What both environments are told."""
+    return {
+        "cloud": "existing",
+        "serving_stack": "manifests",
+        "existing": {
+            "kubeconfig": str(kubeconfig),
+            "provides": ["device-plugin", "dcgm-exporter", "prometheus", "grafana", "keda", "keda-http-add-on"],
+            "node_pools": [
+                {"name": "l4", "node_selector": GPU_LABEL, "taints": [{"key": "team", "value": "ml"}]},
+                {"name": "system", "node_selector": CPU_LABEL},
+            ],
+        },
+        "node_pools": [{"name": "l4", "instance_type": "g6.12xlarge", "max_nodes": 1}],
+        "model_deployments": [
+            {
+                "name": "chat",
+                "source": {"hugging_face": "meta-llama/Llama-3.1-8B-Instruct"},
+                "engine": {"max_model_len": 8192},
+                "node_pool": "l4",
+                "scaling": {
+                    "polling_interval_seconds": 1,
+                    "startup_budget_seconds": 5,
+                    "cooldown_seconds": 60,
+                    "drain_seconds": 5,
+                },
+            }
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def team_cluster() -> Iterator[ClusterFiles]:
+    """A cluster of its own, with one GPU node and one CPU node under names that are not the platform's."""
+    root = Path(tempfile.mkdtemp(prefix="ip-"))
+    files = ClusterFiles(root / "team")
+    try:
+        cluster.up(files, gateway_port=0)
+        client = Client(config=KubeConfig.from_file(str(files.kubeconfig)))
+        taints = [Taint(key="team", value="ml", effect="NoSchedule")]
+        gpus = {"cpu": "48", "memory": "192Gi", "nvidia.com/gpu": "4", "pods": "110"}
+        client.create(node("team-gpu", GPU_LABEL, gpus, taints))
+        client.create(node("team-cpu", CPU_LABEL, {"cpu": "32", "memory": "128Gi", "pods": "250"}, []))
+        yield files
+    finally:
+        cluster.stop(files)
+        shutil.rmtree(root)
+
+
+def node(name: str, labels: dict[str, str], capacity: dict[str, str], taints: list[Taint]) -> Node:
+    """A node whose life KWOK simulates."""
+    annotations = {"kwok.x-k8s.io/node": "fake", "inference.platform/capacity": json.dumps(capacity)}
+    metadata = ObjectMeta(name=name, labels={"kubernetes.io/os": "linux", **labels}, annotations=annotations)
+    return Node(metadata=metadata, spec=NodeSpec(providerID=f"local:///{name}", taints=taints))
+
+
+def stack(files: ClusterFiles, name: str) -> Pulumi:
+    """A stack that knows the cluster by its configuration alone."""
+    config_file = files.root / f"Pulumi.{name}.yaml"
+    config_file.write_text(
+        yaml.safe_dump({"config": {"inference-platform:environment": environment(files.kubeconfig)}})
+    )
+    made = Pulumi(name, files.root / "pulumi", files.root / "not-a-kubeconfig", config_file=config_file)
+    made.prepare()
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(team_cluster: ClusterFiles) -> Iterator[Pulumi]:
+    """The first environment, deployed."""
+    made = stack(team_cluster, "one")
+    made.run("up", "--yes", "--skip-preview", "--stack", "one")
+    yield made
+    made.run("destroy", "--yes", "--skip-preview", "--stack", "one")
+
+
+@pytest.fixture
+def client(team_cluster: ClusterFiles) -> Client:
+    """Administrator of the API."""
+    return Client(config=KubeConfig.from_file(str(team_cluster.kubeconfig)))
+
+
+def placed(client: Client, namespace: str) -> dict[str, str]:
+    """Node of each pod, by its component."""
+    pods = list(client.list(Pod, namespace=namespace))
+    return {
+        (pod.metadata.labels or {})["inference.platform/component"]: pod.spec.nodeName or ""
+        for pod in pods
+        if pod.metadata and pod.spec
+    }
+
+
+@pytest.mark.usefixtures("first")
+def test_a_request_is_answered_by_an_engine_on_the_teams_node(team_cluster: ClusterFiles, client: Client) -> None:
+    """Woken from zero, as on every cloud; each pod is where the settings say."""
+    (answer,) = ask_many(f"http://127.0.0.1:{cluster.ports(team_cluster).gateway}", "chat", 1, tokens=8)
+    assert answer.complete, answer
+    assert answer.tokens == 8
+    assert placed(client, "inference-one") == {"engine": "team-gpu", "router": "team-cpu", "gateway": "team-cpu"}
+
+
+@pytest.mark.usefixtures("first")
+def test_a_second_environment_comes_and_goes_without_a_trace(team_cluster: ClusterFiles, client: Client) -> None:
+    """Two environments share the cluster: neither changes an object of the other."""
+
+    def state() -> dict[str, tuple[str, int]]:
+        found = client.list(Deployment, namespace="inference-one")
+        return {
+            item.metadata.name or "": (item.metadata.uid or "", item.metadata.generation or 0)
+            for item in found
+            # The engine's replicas are KEDA's, which may count while we look.
+            if item.metadata and "engine" not in (item.metadata.name or "")
+        }
+
+    before = state()
+    assert len(before) == 2
+    second = stack(team_cluster, "two")
+    second.run("up", "--yes", "--skip-preview", "--stack", "two")
+    assert placed(client, "inference-two") == {"router": "team-cpu", "gateway": "team-cpu"}
+    second.run("destroy", "--yes", "--skip-preview", "--stack", "two")
+    with pytest.raises(ApiError, match="not found"):
+        client.get(Namespace, "inference-two")
+    assert state() == before
+    names = sorted(item.metadata.name or "" for item in client.list(Node) if item.metadata)
+    assert names == ["team-cpu", "team-gpu"]
+
+
+def test_a_second_preview_proposes_nothing(first: Pulumi) -> None:
+    """Nothing of ours fights with what the cluster's controllers write."""
+    shown = first.run("preview", "--json", "--stack", "one")
+    assert {step["op"] for step in json.loads(shown)["steps"]} == {"same"}
