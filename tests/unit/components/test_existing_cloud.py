@@ -175,7 +175,7 @@ def test_a_stacks_output_is_a_secret_and_not_asked_whether_it_answers(engine: En
         outputs = build_environment(load_environment(config(existing), "one"), "one")
         kubeconfig = pulumi.Output.from_input(outputs.kubeconfig)
         kubeconfig.apply(values.append)
-        pulumi.Output.from_input(asyncio.ensure_future(kubeconfig.is_secret())).apply(secret.append)
+        pulumi.Output.from_input(asyncio.ensure_future(kubeconfig.is_secret())).apply(secret.append)  # type: ignore[arg-type]
 
     engine.run(program)
     assert mocks.read == [{"name": "acme/clusters/prod"}]
