@@ -77,6 +77,7 @@ class WeightsVolume:
         volume_name: PersistentVolume that is there; "" for one that is provisioned.
         access_mode: of the claim, ReadWriteMany or ReadOnlyMany.
         capacity: asked for; stores without a size ignore it.
+        pod_annotations: of pods that mount it, e.g. for a mounting container that the cloud puts beside them.
         after: what brings the store; a claim is made after it and destroyed before it.
     """
 
@@ -84,6 +85,7 @@ class WeightsVolume:
     volume_name: str = ""
     access_mode: str = "ReadWriteMany"
     capacity: str = "500Gi"
+    pod_annotations: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[pulumi.Resource] = ()
 
 

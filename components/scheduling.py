@@ -138,6 +138,7 @@ class GpuPool:
     def node_labels(self, instance_type: str, capacity_type: str) -> dict[str, str]:
         """Labels of the pool's nodes."""
         return {
+            NODE_POOL: self.name,
             **self.node_selector,
             CAPACITY_TYPE: capacity_type,
             "node.kubernetes.io/instance-type": instance_type,

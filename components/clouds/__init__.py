@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CLOUDS: Final[Mapping[str, str]] = {
     "local": "components.clouds.local",
     "existing": "components.clouds.existing",
+    "gcp": "components.clouds.gcp",
 }
 """Package of each cloud that is built. Its module ``cloud`` has an attribute ``CLOUD``, its module ``rules`` an
 attribute ``RULES``; a new cloud is a package and a line here."""
