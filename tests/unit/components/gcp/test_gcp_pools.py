@@ -27,7 +27,7 @@ TIME_SLICING = Sharing(SharingMode.TIME_SLICING, 4)
 
 
 def node_pool(engine: Engine, name: str = "prod-h100") -> dict[str, Any]:
-    return engine.one("NodePool", name)
+    return engine.one("nodePool:NodePool", name)
 
 
 def of(pool: NodePoolArgs, sharing: Sharing) -> NodePoolArgs:
@@ -194,7 +194,7 @@ def test_other_machines_are_another_pool_and_more_nodes_are_the_same(engine: Eng
 def test_a_pool_of_the_longest_name(engine: Engine) -> None:
     long = replace(POOL, gpus=replace(H100, name="p" * 40), capacity_type="spot-with-fallback")
     build(engine, long)
-    names = [item.inputs["name"] for item in engine.seen if item.type.endswith(":NodePool")]
+    names = [item.inputs["name"] for item in engine.seen if item.type.endswith("nodePool:NodePool")]
     assert all(len(name) <= 40 for name in names)
     assert len(set(names)) == 3
 
@@ -260,7 +260,7 @@ def test_a_compute_class(engine: Engine) -> None:
             "whenUnsatisfiable": "DoNotScaleUp",
         },
     }
-    assert not [item for item in engine.seen if item.name == "prod-h100" and item.type.endswith(":NodePool")]
+    assert not [item for item in engine.seen if item.name == "prod-h100" and item.type.endswith("nodePool:NodePool")]
 
 
 def test_a_ladder_from_spot_to_on_demand(engine: Engine) -> None:
