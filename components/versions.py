@@ -15,5 +15,6 @@ HAPROXY: Final = "haproxy:2.8.25"
 
 VLLM_STACK_CHART_VERSION: Final = "0.1.12"
 """The vLLM Production Stack's chart; `components/serving/production_stack/values` are the types of its values."""
+
 GKE_KUBERNETES_VERSION: Final = "1.35"
 """Minor version of new GKE clusters; sharing in a ComputeClass needs 1.35.2 (Google's ComputeClass reference)."""
