@@ -96,7 +96,8 @@ def destroyed_in_order(stack: CloudStack) -> None:
 
 def test_the_life_of_the_spot_example(cloud_stack: StackFactory) -> None:
     """Spot with fallback, a ComputeClass, flex-start and shared GPUs."""
-    stack = cloud_stack("gcp", example("gcp-spot"))
+    environment = example("gcp-spot")
+    stack = cloud_stack("gcp", environment)
     stack.up()
     stack.preview_no_changes()
     states = {state["urn"].rsplit("::", 1)[1]: state["inputs"] for state in stack.resources() if "inputs" in state}
@@ -104,18 +105,16 @@ def test_the_life_of_the_spot_example(cloud_stack: StackFactory) -> None:
     assert "spot" not in states["double-chat-on-demand"]["nodeConfig"]
     assert states["double-slices"]["nodeConfig"]["flexStart"] is True
     assert [rung["spot"] for rung in states["double-batch-class"]["spec"]["priorities"]] == [True, False]
-    stack.refresh()
-    stack.preview_no_changes()
+    pods_of_a_compute_class_ask_for_it(states["batch-engine"]["spec"]["template"]["spec"])
+    another_gpu_makes_a_new_pool_before_the_old_one_goes(stack, environment)
     stack.destroy()
     assert stack.deleted("Namespace", "inference-double") < stack.deleted("ComputeClass")
     assert stack.deleted("ComputeClass") < stack.deleted("NodePool", "double-system-pool")
     assert stack.deleted("NodePool", "double-system-pool") < stack.deleted("Cluster")
 
 
-def test_pods_of_a_compute_class_ask_for_it(cloud_stack: StackFactory) -> None:
+def pods_of_a_compute_class_ask_for_it(pod: dict[str, Any]) -> None:
     """By its label, which is how GKE knows what to make, and tolerating the taints of what it makes."""
-    stack = cloud_stack("gcp", example("gcp-spot"))
-    pod = stack.preview().inputs("kubernetes:apps/v1:Deployment", "batch-engine")["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"cloud.google.com/compute-class": "inference-batch"}
     assert [item["key"] for item in pod["tolerations"]] == [
         "nvidia.com/gpu",
@@ -124,24 +123,13 @@ def test_pods_of_a_compute_class_ask_for_it(cloud_stack: StackFactory) -> None:
     ]
 
 
-def test_another_gpu_makes_a_new_pool_before_the_old_one_goes(cloud_stack: StackFactory) -> None:
-    environment = example("gcp-prod")
-    stack = cloud_stack("gcp", environment)
-    stack.up()
-    environment["node_pools"][0] |= {"accelerator": "l4"}
+def another_gpu_makes_a_new_pool_before_the_old_one_goes(stack: CloudStack, environment: dict[str, Any]) -> None:
+    """A node pool's machines cannot be changed; its pods move to the new one."""
+    environment["node_pools"][2]["accelerator"] = "t4"
+    environment["model_deployments"][2]["engine"]["extra_args"] = {"dtype": "half"}
     stack.configure(environment)
-    assert "double-t4" in stack.preview().operations["replace"]
+    assert stack.preview().operations["replace"] == ["double-shared"]
+    before = len(stack.calls)
     stack.up()
-    assert stack.created("NodePool", "double-t4") < stack.deleted("NodePool", "double-t4")
-    last = max(
-        call.sequence for call in stack.world.changes() if call.operation == "create" and call.name == "double-t4"
-    )
-    assert last < stack.deleted("NodePool", "double-t4")
-    stack.destroy()
-
-
-def test_a_protected_cluster_is_said_to_be_protected(cloud_stack: StackFactory) -> None:
-    environment = example("gcp-prod")
-    environment["cluster"]["deletion_protection"] = True
-    stack = cloud_stack("gcp", environment)
-    assert stack.preview().inputs("Cluster", "double-cluster")["deletionProtection"] is True
+    of_pool = [call for call in stack.world.changes() if call.name == "double-shared" and call.sequence >= before]
+    assert [call.operation for call in of_pool] == ["create", "delete"]
