@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from components.cluster import Cloud
 
 CLOUDS: Final[Mapping[str, str]] = {
+    "aws": "components.clouds.aws",
     "local": "components.clouds.local",
 }
 """Package of each cloud that is built. Its module ``cloud`` has an attribute ``CLOUD``, its module ``rules`` an

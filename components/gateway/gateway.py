@@ -142,7 +142,8 @@ def address_of(service: Service) -> pulumi.Output[str]:
                 return f"http://{point.hostname or point.ip}:{PORT}"
         return f"http://{metadata.name}.{metadata.namespace}.svc:{PORT}"
 
-    return pulumi.Output.all(service.status, service.metadata).apply(lambda found: url(*found))
+    # Not Output.all: it makes plain dictionaries of the SDK's types.
+    return service.status.apply(lambda status: service.metadata.apply(lambda metadata: url(status, metadata)))
 
 
 def haproxy_config(args: GatewayArgs) -> HaproxyConfig:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 from pulumi_kubernetes import Provider
 
@@ -132,3 +133,32 @@ def test_its_url(engine: Engine) -> None:
     urls: list[str] = []
     engine.run(lambda: Gateway("gateway", arguments()).url.apply(urls.append))
     assert urls == ["http://127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize(
+    ("status", "url"),
+    [
+        ({"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}, "http://lb.example.com:8080"),
+        ({"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}, "http://10.0.0.9:8080"),
+        ({"loadBalancer": {}}, "http://gateway.inference-dev.svc:8080"),
+        (None, "http://gateway.inference-dev.svc:8080"),
+    ],
+)
+def test_its_url_where_the_cloud_gives_the_address(engine: Engine, status: object, url: str) -> None:
+    """The cluster answers with a status, which the mocks add to the Service."""
+    register = engine.mocks.new_resource
+
+    def answer(args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        made, outputs = register(args)
+        return made, {**outputs, "status": status} if args.typ.endswith(":Service") else outputs
+
+    engine.mocks.new_resource = answer  # type: ignore[method-assign]
+    urls: list[str] = []
+
+    def program() -> None:
+        args = arguments()
+        exposed = replace(args, cluster=replace(args.cluster, gateway=GatewayExposure(service_type="LoadBalancer")))
+        Gateway("gateway", exposed).url.apply(urls.append)
+
+    engine.run(program)
+    assert urls == [url]
