@@ -1,4 +1,4 @@
-"""Every container image, once, with the version that was tested together."""
+"""Every container image, chart and version of Kubernetes, once, with the version that was tested together."""
 
 from __future__ import annotations
 
@@ -18,3 +18,14 @@ VLLM_STACK_CHART_VERSION: Final = "0.1.12"
 
 GKE_KUBERNETES_VERSION: Final = "1.35"
 """Minor version of new GKE clusters; sharing in a ComputeClass needs 1.35.2 (Google's ComputeClass reference)."""
+
+# AWS
+
+AWS_KUBERNETES_VERSION: Final = "1.35"
+"""Of EKS clusters that name none."""
+
+CLUSTER_AUTOSCALER_CHART_VERSION: Final = "9.59.0"
+"""Of https://kubernetes.github.io/autoscaler; its cluster autoscaler is 1.35.0, of the minor of the cluster."""
+
+KARPENTER_CHART_VERSION: Final = "1.14.1"
+"""Of oci://public.ecr.aws/karpenter; Kubernetes 1.30 to 1.36 (Karpenter's compatibility matrix)."""
