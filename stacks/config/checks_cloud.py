@@ -112,8 +112,10 @@ def environment_wish(config: EnvironmentConfig) -> EnvironmentWish | None:
 
 
 def _whole(settings: CloudSettings | None) -> CloudSettings | None:
-    """The section, or its defaults where a part of it is broken and reported already."""
-    return settings if settings is None or _complete(settings) else type(settings).model_construct()
+    """The section, with defaults for those of its fields that are broken and reported already."""
+    if settings is None:
+        return None
+    return type(settings).model_construct(**{name: item for name, item in settings.__dict__.items() if _complete(item)})
 
 
 def _complete(value: object) -> bool:

@@ -102,7 +102,7 @@ class Board:
         )
 
     def add_pods(self, deployment: dict[str, Any], replicas: int) -> None:
-        spec = copy.deepcopy(deployment)
+        spec = whole(copy.deepcopy(deployment))
         spec["metadata"] = {"name": f"{self.cloud}-{spec['metadata']['name']}", "namespace": NAMESPACE}
         spec["spec"]["replicas"] = replicas
         pod = spec["spec"]["template"]
@@ -157,6 +157,15 @@ def rendered(mocks: Engine, pools: list[GpuPool]) -> tuple[dict[str, dict[str, A
     mocks.run(build)
     engines = {pool.name: mocks.one("apps/v1:Deployment", f"{pool.name}-engine") for pool in pools}
     return engines, mocks.one("apps/v1:Deployment", f"{pools[0].name}-router")
+
+
+def whole(value: Any) -> Any:
+    """The mocks make every number a float; the API wants whole ones."""
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def pool_of_node(board: Board, name: str) -> str:
