@@ -6,6 +6,7 @@ One more engine is one more `catalog/NAME-VERSION.json`; nothing here names an e
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 FOLDER = Path(__file__).parent / "catalog"
+RULES = Path(__file__).parent / "rules"
 
 Kind = Literal["switch", "value", "optional", "list"]
 
@@ -136,6 +138,7 @@ def catalogue(engine: str, version: str) -> Catalogue:
     read, having = _history(engine)
     flags = {name: _flag(name, row, _since(name, read, having)) for name, row in raw["flags"].items()}
     by_name = {name: flag for flag in flags.values() for name in _names(flag)}
+    by_name |= {short: flags[name] for short, name in _usual(engine).items() if name in flags}
     return Catalogue(
         engine=engine,
         version=release,
@@ -147,6 +150,13 @@ def catalogue(engine: str, version: str) -> Catalogue:
         gone=dict(_gone(release, read, having, by_name)),
         history=read,
     )
+
+
+def _usual(engine: str) -> dict[str, str]:
+    """Abbreviations that the program's own documentation writes, and what they stand for."""
+    path = RULES / f"{engine}.toml"
+    rows = tomllib.loads(path.read_text(encoding="utf-8")).get("usual", []) if path.exists() else []
+    return {row["short"]: row["flag"] for row in rows}
 
 
 def _names(flag: Flag) -> Iterable[str]:

@@ -6,15 +6,12 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from planner.flags.catalogue import Catalogue
+from planner.flags.catalogue import RULES, Catalogue
 from planner.flags.errors import FlagError
 from planner.flags.values import number_of, parse_json
 from planner.flags.words import Given
-
-FOLDER = Path(__file__).parent / "rules"
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Setting:
 @cache
 def table(engine: str) -> Mapping[str, list[dict[str, Any]]]:
     """The rules of an engine by kind; empty if it has none."""
-    path = FOLDER / f"{engine}.toml"
+    path = RULES / f"{engine}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

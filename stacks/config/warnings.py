@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from planner.catalog import models
 from planner.sizing import EngineLimits
 from stacks.config.models import EnvironmentConfig, ModelDeployment, NodePool
-from stacks.config.placement import engine_limits, instance_of, shares_per_gpu
-from stacks.config.vocabulary import Rollout
+from stacks.config.placement import engine_limits, extra_argument, instance_of, shares_per_gpu
+from stacks.config.vocabulary import Rollout, RouterPolicy
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,18 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
             message = f"{deployment.source.hugging_face} is not in planner/catalog/models.toml"
             yield Warn(f"{path}.source.hugging_face", f"{message}: whether it fits was not checked")
         yield from _no_room_to_surge(pools[deployment.node_pool], config, deployment, path)
+        yield from _prefixes_nobody_keeps(deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
+
+
+def _prefixes_nobody_keeps(deployment: ModelDeployment, path: str) -> Iterator[Warn]:
+    """The default policy, and prefix caching off: an error only where the policy was asked for."""
+    off = extra_argument(deployment.engine, "enable-prefix-caching") is False
+    if off and deployment.router_policy is RouterPolicy.CACHE_AWARE:
+        message = "cache_aware sends prompts to where their prefix is cached, and prefix caching is off"
+        yield Warn(f"{path}.router_policy", f"{message}: power_of_two would spread the load better")
 
 
 def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Iterator[Warn]:
