@@ -81,7 +81,7 @@ def pools(draw: st.DrawFn) -> dict[str, Any]:
 
 
 gcp_settings = st.builds(
-    lambda **changes: SETTINGS.model_copy(update={"provisioning_requests": True, "allow_host_ipc": True, **changes}),
+    lambda **changes: SETTINGS.model_copy(update={"provisioning_requests": True, **changes}),
     release_channel=st.sampled_from(ReleaseChannel),
     autoscaling_profile=st.sampled_from(AutoscalingProfile),
     driver=st.sampled_from(DriverVersion),
