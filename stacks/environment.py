@@ -96,6 +96,7 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         gateway_host=gateway.host,
         after=(namespace,) if claim is None else (namespace, claim.resource),
         weights_claim="" if claim is None else claim.claim,
+        weights_annotations={} if volume is None else volume.pod_annotations,
         preload=claim is not None and config.weights.preload,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )

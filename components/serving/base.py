@@ -109,6 +109,7 @@ class ServingContext:
         gateway_host: Host header that the gateway gives to requests.
         after: what every object is created after and destroyed before: the namespace.
         weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
+        weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
         preload: a Job fills the claim with a model before the model's first pod starts.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
     """
@@ -118,6 +119,7 @@ class ServingContext:
     gateway_host: str
     after: tuple[pulumi.Resource, ...] = ()
     weights_claim: str = ""
+    weights_annotations: Mapping[str, str] = field(default_factory=dict)
     preload: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
 

@@ -171,7 +171,11 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(
                 labels=labels.of(Workload.ENGINE, args.name),
-                annotations={**scraped(PORT), **simulation_annotations(args.simulation)},
+                annotations={
+                    **scraped(PORT),
+                    **context.weights_annotations,
+                    **simulation_annotations(args.simulation),
+                },
             ),
             spec=PodSpecArgs(
                 service_account_name=engine_name(args.name),

@@ -97,7 +97,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
         context: where; with a claim.
         args: what is served.
     """
-    placement = on_system_nodes(cpu="1", memory="4Gi")
+    placement = on_system_nodes(cpu="1", memory="4Gi", selector=context.cluster.system_nodes)
     labels = context.labels.of(Workload.WEIGHTS, args.name)
     variables = [EnvVarArgs(name="HF_HOME", value=MOUNT)]
     token = args.engine.hugging_face_token
@@ -110,7 +110,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
         spec=JobSpecArgs(
             backoff_limit=DOWNLOAD_ATTEMPTS,
             template=PodTemplateSpecArgs(
-                metadata=ObjectMetaArgs(labels=labels),
+                metadata=ObjectMetaArgs(labels=labels, annotations=dict(context.weights_annotations) or None),
                 spec=PodSpecArgs(
                     restart_policy="Never",
                     automount_service_account_token=False,

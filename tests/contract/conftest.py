@@ -12,6 +12,7 @@ import pytest
 
 from components.versions import VLLM_ENGINE
 from local.layout import REPOSITORY
+from tests.unit.conftest import engine  # noqa: F401 - a fixture for these tests too
 
 ENVIRONMENT = REPOSITORY / "build" / "contract"
 """Where `make vllm` installs it."""

@@ -49,7 +49,7 @@ class GcpRules:
         settings = _settings(environment)
         yield from _check_capacity(pool)
         yield from _check_reservation(pool, settings)
-        yield from _check_sharing(pool, settings)
+        yield from _check_sharing(pool)
         yield from _check_auto(pool)
         if pool.local_nvme and pool.instance_type not in LOCAL_SSDS:
             yield Objection(field="local_nvme", value=True, message=f"{pool.instance_type} takes no local SSD")
@@ -127,13 +127,13 @@ def _check_reservation(pool: PoolWish, settings: GcpSettings) -> Iterator[Object
         yield Objection(field="reservation.kind", value=kind, message=message, choices=("flex-start",), fix=fix)
 
 
-def _check_sharing(pool: PoolWish, settings: GcpSettings) -> Iterator[Objection]:
+def _check_sharing(pool: PoolWish) -> Iterator[Objection]:
     if pool.sharing == "mig" and pool.mig_profile.startswith("4g."):
         message = "GKE cuts whole GPUs into equal slices, of which 4g is none"
         yield Objection(field="sharing.profile", value=pool.mig_profile, message=message)
-    if pool.sharing == "mps" and not settings.allow_host_ipc:
-        message = "GKE's MPS is reached over the node's IPC namespace, which pods of an environment do not share"
-        fix = "Use time-slicing, or set gcp.allow_host_ipc."
+    if pool.sharing == "mps":
+        message = "GKE's MPS is reached over the node's IPC namespace, which pods of an environment may not share"
+        fix = "Pod security `baseline` forbids it: use time-slicing."
         yield Objection(field="sharing.mode", value=pool.sharing, message=message, choices=("time-slicing",), fix=fix)
 
 
@@ -146,9 +146,6 @@ def _check_auto(pool: PoolWish) -> Iterator[Objection]:
         yield Objection(field="min_nodes", value=pool.min_nodes, message=message, choices=("0",), fix=fix)
     if pool.reservation_kind == "queued":
         message = "a ComputeClass takes no ProvisioningRequests"
-        yield Objection(field="provisioner", value=pool.provisioner, message=message, choices=("node-group",))
-    if pool.sharing == "mps":
-        message = "MPS with a ComputeClass is not built"
         yield Objection(field="provisioner", value=pool.provisioner, message=message, choices=("node-group",))
 
 

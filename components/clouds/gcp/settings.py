@@ -126,11 +126,6 @@ class GcpSettings(CloudSettings):
         description="Something in the cluster, e.g. Kueue, makes ProvisioningRequests for the pods: allows "
         "reservation kind queued.",
     )
-    allow_host_ipc: bool = Field(
-        default=False,
-        strict=True,
-        description="Engine pods may share the node's IPC namespace, as GKE's MPS demands: allows sharing mode mps.",
-    )
     image_cache_disk: Image | None = Field(
         default=None,
         description="Disk image with preloaded container images (global/images/NAME): a secondary boot disk of GPU "

@@ -100,7 +100,11 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs) -> dict[str,
         "keda": {"enabled": True},
         "raySpec": {"enabled": False},
         "serviceAccountName": engine.engine_name(args.name),
-        "podAnnotations": {**scraped(engine.PORT), **engine.simulation_annotations(args.simulation)},
+        "podAnnotations": {
+            **scraped(engine.PORT),
+            **context.weights_annotations,
+            **engine.simulation_annotations(args.simulation),
+        },
         "resources": _resources(placement),
         "nodeSelectorTerms": [
             {

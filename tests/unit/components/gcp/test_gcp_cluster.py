@@ -18,7 +18,9 @@ from components.clouds import load_cloud
 from components.clouds.gcp.handle import GkeHandle
 from components.clouds.gcp.settings import FilestoreTier
 from components.cluster import Capability
+from components.serving import load_serving_stack
 from tests.unit.components.gcp.google import CLUSTER, POOL, SETTINGS, build, use_google
+from tests.unit.components.samples import CHAT, context
 from tests.unit.conftest import Engine
 
 pytestmark = pytest.mark.unit
@@ -313,3 +315,20 @@ def test_long_names_are_cut_to_googles_limits_and_stay_apart(engine: Engine) -> 
         assert all(len(names[kind]) <= limit for kind, limit in limits.items()), names
         found.append(names)
     assert all(found[0][kind] != found[1][kind] for kind in ("cluster", "account", "bucket", "network"))
+
+
+def test_whoever_mounts_the_bucket_asks_for_the_container_that_does_it(engine: Engine) -> None:
+    """Engines and the Job that downloads."""
+    mounted = {"gke-gcsfuse/volumes": "true"}
+
+    def program() -> None:
+        base = context()
+        where = replace(base, weights_claim="weights", weights_annotations=mounted, preload=True)
+        load_serving_stack("manifests", where).deploy(replace(CHAT, simulation=None))
+
+    engine.run(program)
+    pods = [
+        engine.one(":Deployment", "chat-engine")["spec"]["template"]["metadata"],
+        engine.one(":Job", "chat-weights")["spec"]["template"]["metadata"],
+    ]
+    assert all(mounted.items() <= pod["annotations"].items() for pod in pods)

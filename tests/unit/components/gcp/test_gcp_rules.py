@@ -153,12 +153,7 @@ def test_sharing() -> None:
     mps = {"mode": "mps", "replicas": 2}
     assert of("g2-standard-48", sharing=mps) == [
         "node_pools[0].sharing.mode: GKE's MPS is reached over the node's IPC namespace, which pods of an environment "
-        "do not share (got 'mps'); choose from time-slicing. Use time-slicing, or set gcp.allow_host_ipc."
-    ]
-    allowed = {"gcp": {**GCP, "allow_host_ipc": True}, f"{POOL}sharing": mps}
-    assert not [line for line in lines(**allowed) if "sharing" in line]
-    assert [line for line in lines(**allowed, **{f"{POOL}provisioner": "auto"}) if "provisioner" in line] == [
-        "node_pools[0].provisioner: MPS with a ComputeClass is not built (got 'auto'); choose from node-group."
+        "may not share (got 'mps'); choose from time-slicing. Pod security `baseline` forbids it: use time-slicing."
     ]
 
 
