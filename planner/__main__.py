@@ -88,7 +88,7 @@ def _size(options: argparse.Namespace) -> int:
         memory,
         options.tensor_parallel,
         options.gpu_memory_utilization,
-        options.quantization,
+        quantization=options.quantization,
         kv_cache_dtype=options.kv_cache_dtype,
     )
     result = predict(

@@ -249,7 +249,7 @@ def _check_fit(placement: Placement, path: str) -> Iterator[FieldError]:
         placement.memory_gib,
         placement.tensor_parallel,
         placement.gpu_memory_utilization,
-        placement.quantization,
+        quantization=placement.quantization,
         kv_cache_dtype=placement.kv_cache_dtype,
     )
     tokens = kv_cache_tokens(
