@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from planner.measured import Row
+from planner.measured import ELSEWHERE_SOURCE, Row
 
 if TYPE_CHECKING:
     from planner.fit import Fitted
@@ -24,8 +24,8 @@ Every model of the file has its architecture in the catalogue. MAPE is the mean 
 **No figure here is of rows that were used for fitting**, unless a line says so: "model unseen" means constants fitted
 again without any row of that model on any engine and GPU, "GPU unseen" and "engine unseen" likewise. The band that the
 plan prints with a latency is the p90 with the model unseen, of the same engine, kind of model (dense, mixture of
-experts, multi-latent attention) and GPU; a GPU without rows has the worst band of the GPUs with rows, each unseen, and
-the label "estimate".
+experts, multi-latent attention) and GPU; a GPU without rows has the worst band of the GPUs with rows, each unseen, at
+least that of the public measurements on an L40S below, and the label "estimate".
 """
 
 DOUBTS = """## Rows that the constants are not fitted to
@@ -44,6 +44,12 @@ versions). No formula of these columns can do better on them.
 FIRST = """TTFT is that of a request which does not wait; it is compared where at most 4 requests run and did not start
 together. Under load TTFT is queueing, and a static formula is off by factors (300 to 650 % in published comparisons):
 simulate it instead.
+"""
+
+
+ELSEWHERE_HEAD = """## A GPU of which the file has no row
+
+{source}. Nothing of it was used for fitting.
 """
 
 
@@ -76,6 +82,7 @@ def report(rows: Sequence[Row], left_out: LeftOut) -> str:
             DOUBTS + "\n" + _table(counted),
             "## Left out whole: TPOT\n\n" + _table(_left_out(rows, left_out)),
             "## Every model, GPU and engine\n\n" + FIRST + "\n" + _table(_each(rows, left_out)),
+            ELSEWHERE_HEAD.format(source=ELSEWHERE_SOURCE) + "\n" + _table(_elsewhere(left_out.used)),
             TWINS + "\n" + _table(_twins(rows)),
         )
     )
@@ -83,6 +90,20 @@ def report(rows: Sequence[Row], left_out: LeftOut) -> str:
 
 def _unseen(left_out: LeftOut) -> Choice:
     return lambda row: left_out.model[row.model.key]
+
+
+def _elsewhere(fitted: Fitted) -> list[tuple[str, ...]]:
+    from planner.measured import elsewhere_rows
+
+    lines: list[tuple[str, ...]] = [("weights", "requests", "measured ms", "predicted ms", "error")]
+    rows = elsewhere_rows()
+    for row in rows:
+        ratio = _ratio(row, _always(fitted))
+        figures = f"{row.tpot_ms:.2f}", f"{row.tpot_ms * ratio:.2f}", f"{(ratio - 1) * 100:+.1f} %"
+        lines.append((row.quantization or "bf16", f"{row.concurrency:.0f}", *figures))
+    count, mean, p90 = _short(rows, _always(fitted))
+    lines.append((f"MAPE of {count}", "", "", "", f"{mean}, p90 {p90}"))
+    return lines
 
 
 def _always(fitted: Fitted) -> Choice:

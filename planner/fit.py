@@ -22,7 +22,7 @@ from pathlib import Path
 
 from planner.accuracy import LeftOut, write_report
 from planner.latency import CONSTANTS_FILE, Constants, kind
-from planner.measured import MEASURED, Row, read_rows
+from planner.measured import MEASURED, Row, elsewhere_rows, read_rows
 from planner.step import TERMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -197,19 +197,24 @@ def engine_of(row: Row) -> str:
     return row.engine
 
 
-def bands(rows: Sequence[Row], unseen: Mapping[str, Fitted], elsewhere: Mapping[str, Fitted]) -> dict[str, float]:
+def bands(
+    rows: Sequence[Row], used: Fitted, unseen: Mapping[str, Fitted], elsewhere: Mapping[str, Fitted]
+) -> dict[str, float]:
     """The 90th percentile of the TPOT's error by engine, kind and GPU, on rows whose model the fit has not seen.
 
     Args:
         rows: all rows.
+        used: constants from all rows, for the measurements of a GPU that has none.
         unseen: constants without each model.
-        elsewhere: constants without each GPU; for a GPU that has no rows, the worst of those that have.
+        elsewhere: constants without each GPU; for a GPU that has no rows, the worst of those that have, and no less
+            than on the public measurements of such a GPU.
     """
+    apart_from_all = percentile(errors(elsewhere_rows(), used), 0.9)
     table: dict[str, float] = {}
     for engine in ENGINES:
         for name in ("dense", "moe", "mla"):
             own = [row for row in rows if row.engine == engine and kind(row.model) == name and not row.doubt]
-            worst = 0.0
+            worst = apart_from_all
             for gpu in sorted({row.gpu.key for row in own}):
                 here = [row for row in own if row.gpu.key == gpu]
                 apart = sorted(abs(predicted(row, unseen[row.model.key])[0] / row.tpot_ms - 1) for row in here)
@@ -258,7 +263,7 @@ def main() -> int:
         return 1
     fitted, unseen, elsewhere = fit_all(rows), without(rows, model_of), without(rows, gpu_of)
     others = without(rows, engine_of)
-    write_constants(CONSTANTS_FILE, fitted, bands(rows, unseen, elsewhere), first_bands(rows, unseen))
+    write_constants(CONSTANTS_FILE, fitted, bands(rows, fitted, unseen, elsewhere), first_bands(rows, unseen))
     write_report(REPOSITORY / "docs" / "plan-accuracy.md", rows, LeftOut(fitted, unseen, elsewhere, others))
     return 0
 

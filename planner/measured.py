@@ -52,6 +52,20 @@ MXFP4_ONLY = frozenset({"openai/gpt-oss-120b"})
 MOST_TENSOR_PARALLEL = 16
 """No engine splits a layer over more GPUs: rows that say so are whole clusters."""
 
+ELSEWHERE_SOURCE = (
+    "post 양자화 3종 벤치마크 by jinwoong, 2026-08-19: vLLM 0.8.5.post1, Qwen2.5-7B, L40S (g6e.xlarge), ShareGPT"
+)
+ELSEWHERE = (
+    (None, ((1, 21.12), (10, 22.58), (100, 42.47), (300, 74.63))),
+    ("fp8", ((1, 13.97), (10, 14.74), (100, 29.45), (300, 59.92))),
+    ("int4", ((1, 8.61), (10, 9.37), (100, 29.52), (300, 69.27))),
+)
+"""Public measurements on a GPU of which the file has no row, never used for fitting: quantization, then requests and ms
+per output token. They say how far the constants carry to cards without HBM and NVLink."""
+
+ELSEWHERE_TOKENS = (220, 200)
+"""Mean prompt and answer of ShareGPT as vLLM's own benchmark filters it (its logs: about 217 and 200 tokens)."""
+
 CONTRADICTED = 1.2
 FEWER_REQUESTS = 4
 USABLE_MEMORY, RUNTIME_GIB = 0.95, 2.0
@@ -67,6 +81,7 @@ class Row:
         tensor_parallel: GPUs of a rank.
         data_parallel: ranks.
         cached: share of the prompts taken as served from the prefix cache.
+        cache_type: of the KV cache where it is known; else as the head of this file says.
         lockstep: its requests started together, so that prompts waited for each other.
         doubt: why the row is not used for fitting; empty if it is.
     """
@@ -86,11 +101,14 @@ class Row:
     tpot_ms: float
     cached: float = 0.0
     lockstep: bool = False
+    cache_type: str = ""
     doubt: str = ""
 
     @property
     def kv_cache_dtype(self) -> str:
         """See the head of this file."""
+        if self.cache_type:
+            return self.cache_type
         return "fp8" if self.model.experts == 0 and self.quantization in {"fp8", "nvfp4"} else "auto"
 
     @property
@@ -152,6 +170,32 @@ def read_rows(path: Path) -> list[Row]:
         found = [_row(raw) for raw in csv.DictReader(file)]
     distinct = {_identity(row): row for row in reversed(found)}
     return _doubted(list(reversed(distinct.values())))
+
+
+def elsewhere_rows() -> list[Row]:
+    """The measurements of `ELSEWHERE`."""
+    return [
+        Row(
+            id=f"l40s-{stored}-{requests}",
+            model=models()["Qwen/Qwen2.5-7B-Instruct"],
+            gpu=gpus()["l40s"],
+            engine="vllm",
+            precision=stored or "",
+            quantization=stored,
+            input_tokens=ELSEWHERE_TOKENS[0],
+            output_tokens=ELSEWHERE_TOKENS[1],
+            concurrency=requests,
+            tensor_parallel=1,
+            data_parallel=1,
+            ttft_ms=float("nan"),
+            tpot_ms=milliseconds,
+            cache_type="auto",
+            lockstep=True,
+            doubt="elsewhere",
+        )
+        for stored, points in ELSEWHERE
+        for requests, milliseconds in points
+    ]
 
 
 def _identity(row: Row) -> tuple[object, ...]:

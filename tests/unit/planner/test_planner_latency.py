@@ -27,7 +27,7 @@ from planner.fit import (
     without,
 )
 from planner.latency import CONSTANTS_FILE, _document, constants, predict
-from planner.measured import MEASURED, Row, read_rows
+from planner.measured import MEASURED, Row, elsewhere_rows, read_rows
 from planner.step import TERMS, Batch, step_terms, touched_share
 
 pytestmark = pytest.mark.unit
@@ -50,7 +50,7 @@ def left_out(rows: list[Row]) -> LeftOut:
 def test_the_constants_and_bands_are_what_the_fit_gives(rows: list[Row], left_out: LeftOut) -> None:
     for (engine, feed_forward), values in left_out.used.table.items():
         assert values == constants(engine, feed_forward)
-    assert bands(rows, left_out.model, left_out.gpu) == _document()["errors"]
+    assert bands(rows, left_out.used, left_out.model, left_out.gpu) == _document()["errors"]
     assert first_bands(rows, left_out.model) == _document()["first_token_errors"]
 
 
@@ -86,6 +86,13 @@ def test_most_rows_stay_below_the_band_that_the_plan_prints(rows: list[Row], lef
         errors([row], left_out.model[row.model.key])[0] <= table[f"vllm-dense-{row.gpu.key}"] + 5e-4 for row in own
     ]
     assert 0.9 <= sum(below) / len(below) < 0.95
+
+
+def test_a_gpu_without_rows_stays_below_the_band_of_estimates(left_out: LeftOut) -> None:
+    found = errors(elsewhere_rows(), left_out.used)
+    assert len(found) == 12
+    assert sum(found) / len(found) < 0.2
+    assert percentile(found, 0.9) <= _document()["errors"]["vllm-dense-unmeasured"] + 5e-4
 
 
 def test_the_harness_with_cached_prompts_beats_the_data_sheet_otherwise(rows: list[Row]) -> None:
