@@ -119,10 +119,12 @@ def kv_bytes_per_token(model: Model, tensor_parallel: int = 1, kv_cache_dtype: s
     name = model.dtype if kv_cache_dtype == "auto" else kv_cache_dtype
     # vLLM's fp8_e4m3 and fp8_e5m2 take the same room.
     size = _dtype_bytes(name.partition("_")[0])
+    indexed = model.layers * model.indexer_bytes
     if model.multi_latent_attention:
         # One vector per token and layer, the same on every GPU.
-        return model.layers * ((model.kv_lora_rank + model.qk_rope_head_dim) * size + model.indexer_bytes)
-    return 2 * model.layers_with_cache * math.ceil(model.kv_heads / tensor_parallel) * model.head_dim * size
+        return model.layers * (model.kv_lora_rank + model.qk_rope_head_dim) * size + indexed
+    heads = math.ceil(model.kv_heads / tensor_parallel)
+    return 2 * model.layers_with_cache * heads * model.head_dim * size + indexed
 
 
 def overhead_gib(

@@ -13,7 +13,7 @@ from planner.cost import always_on_break_even_hours, break_even, per_million, sc
 from planner.latency import predict
 from planner.prices import managed_price, price
 from planner.request import EnvironmentRequest, ModelRequest, PoolRequest
-from planner.sizing import derive_engine_limits
+from planner.sizing import budget, derive_engine_limits, memory_of
 
 BUSY_HOURS, WAKES = 8.0, 8.0
 """A working day, and a wake for each of its hours: what scaling to zero is weighed with where no traffic is given."""
@@ -36,6 +36,7 @@ class ModelPlan:
     replicas_min: int
     replicas_max: int
     weights_gib: float | None
+    gpu_memory: Mapping[str, float] | None
     kv_cache_tokens: int | None
     max_model_len: int | None
     max_num_seqs: int | None
@@ -61,7 +62,16 @@ class ModelPlan:
 
 
 UNKNOWN = (
-    *("weights_gib", "kv_cache_tokens", "tpot_ms", "ttft_ms", "tokens_per_s", "latency_error", "ttft_error"),
+    *(
+        "weights_gib",
+        "gpu_memory",
+        "kv_cache_tokens",
+        "tpot_ms",
+        "ttft_ms",
+        "tokens_per_s",
+        "latency_error",
+        "ttft_error",
+    ),
     *("cold_start", "cold_start_s", "startup_budget_needed_s", "cooldown_needed_s"),
     *("cost_per_million_input_tokens", "cost_per_million_output_tokens", "scale_to_zero_saving_per_month"),
     *("always_on_break_even_hours_per_day", "break_even_tokens_per_day"),
@@ -86,7 +96,7 @@ def plan_model(item: ModelRequest, pool: PoolRequest, request: EnvironmentReques
         "pool": item.pool,
         "engine": item.engine,
         "instance_type": instance.key,
-        "gpu": gpu.name,
+        "gpu": gpu.name if pool.mig_profile is None else f"{gpu.name} ({pool.mig_profile})",
         "gpus_per_replica": item.tensor_parallel,
         "tensor_parallel": item.tensor_parallel,
         "replicas_min": item.min_replicas,
@@ -143,6 +153,7 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         notes = (*notes, f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate")
     return {
         "weights_gib": round(limits.weights_gib, 2),
+        "gpu_memory": _memory(item, pool, model, gpu),
         "kv_cache_tokens": limits.kv_cache_tokens,
         "max_model_len": limits.max_model_len,
         "max_num_seqs": limits.max_num_seqs,
@@ -159,6 +170,25 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         "cooldown_needed_s": needed if item.min_replicas == 0 else 0,
         "notes": notes,
         **_money(item, model, request, hourly, result.tokens_per_s, start),
+    }
+
+
+def _memory(item: ModelRequest, pool: PoolRequest, model: Model, gpu: Gpu) -> dict[str, float]:
+    """Where the memory of each GPU (or slice) goes, GiB."""
+    whole = memory_of(gpu, pool.mig_profile)
+    parts = budget(
+        model,
+        whole,
+        item.tensor_parallel,
+        item.gpu_memory_utilization,
+        quantization=item.quantization,
+        kv_cache_dtype=item.kv_cache_dtype,
+    )
+    return {
+        "weights_gib": round(parts.weights_gib, 2),
+        "runtime_gib": round(parts.overhead_gib, 2),
+        "kv_cache_gib": round(parts.kv_cache_gib, 2),
+        "unused_gib": round(whole - parts.usable_gib, 2),
     }
 
 
@@ -179,8 +209,10 @@ def _money(  # noqa: PLR0917 - what _worked_out has at hand
     tokens_per_s: float,
     start: ColdStart,
 ) -> dict[str, Any]:
-    hours = always_on_break_even_hours(item.cooldown_seconds, WAKES, start.total_s) if item.min_replicas == 0 else 0.0
-    found: dict[str, Any] = {"always_on_break_even_hours_per_day": round(hours, 2)}
+    found: dict[str, Any] = {"always_on_break_even_hours_per_day": None}
+    if item.min_replicas == 0:
+        hours = always_on_break_even_hours(item.cooldown_seconds, WAKES, start.total_s)
+        found["always_on_break_even_hours_per_day"] = round(hours, 2)
     if hourly is None:
         names = ("cost_per_million_input_tokens", "cost_per_million_output_tokens")
         return found | dict.fromkeys((*names, "scale_to_zero_saving_per_month", "break_even_tokens_per_day"))

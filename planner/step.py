@@ -171,7 +171,8 @@ def step_terms(
 def _attention(model: Model, batch: Batch, tensor_parallel: int, kv_cache_dtype: str) -> tuple[float, float, float]:
     """Bytes read for a sequence, multiply-adds of a prompt token with its past, and tokens that a query sees."""
     per_token = kv_bytes_per_token(model, tensor_parallel, kv_cache_dtype)
-    cached, windowed = max(1, model.layers_with_cache), model.layers_with_window
+    cached = max(1, model.layers_with_cache)
+    windowed = min(cached, model.layers_with_window)
     window = model.sliding_window or 0
     seen = min(batch.context, model.sparse_tokens) if model.sparse_tokens else batch.context
     past = batch.prompt / 2

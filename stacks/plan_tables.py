@@ -59,7 +59,7 @@ def _pools(plan: dict[str, Any]) -> list[list[str]]:
         [
             pool["name"],
             pool["instance_type"],
-            f"{pool['gpus_per_node']} x {pool['gpu']}",
+            f"{pool['gpus_per_node']} x {pool['gpu'].removeprefix('NVIDIA ')}",
             pool["capacity_type"],
             f"{pool['nodes_min']} to {pool['nodes_max']}",
             number(pool["price_per_hour"], 4) + ("~" if pool["price_is_estimate"] else ""),
@@ -90,8 +90,8 @@ def _economy(plan: dict[str, Any]) -> list[list[str]]:
                 number(item["cost_per_million_input_tokens"], 2),
                 number(item["cost_per_million_output_tokens"], 2),
                 number(item["scale_to_zero_saving_per_month"]),
-                number(item["always_on_break_even_hours_per_day"], 1),
-                "?" if even is None else f"{even / 1e6:,.1f}",
+                "-" if item["replicas_min"] else number(item["always_on_break_even_hours_per_day"], 1),
+                "-" if even is None else f"{even / 1e6:,.1f}",
             ]
         )
     return rows
@@ -104,7 +104,7 @@ def _models(plan: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 f"{item['name']}\n{item['model']}",
-                f"{item['gpus_per_replica']} x {item['gpu']}",
+                f"{item['gpus_per_replica']} x {item['gpu'].removeprefix('NVIDIA ')}",
                 "?" if item["weights_gib"] is None else f"{item['weights_gib']:.1f} GiB",
                 number(item["kv_cache_tokens"]),
                 number(item["max_model_len"]),

@@ -150,7 +150,7 @@ def test_ways_without_an_instance(model: str, gpu: str, options: dict[str, Any],
     row, card = models()[model], gpus()[gpu]
     found = nearest_ways_on(row, card, **options)
     assert found == ways
-    given = {"max_model_len": options.get("max_model_len"), "mig_profile": options.get("mig_profile")}
+    given: dict[str, Any] = {"max_model_len": options.get("max_model_len"), "mig_profile": options.get("mig_profile")}
     given |= {"tensor_parallel": options.get("tensor_parallel", 1), "share": options.get("share", 1.0)}
     with pytest.raises(DoesNotFitError):
         derive_engine_limits(row, card, **given)
