@@ -138,6 +138,10 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
     shared = _whole(config, "n_shared_experts", default=0)
     forward = _positive(config, "intermediate_size", "moe_intermediate_size")
     width = _positive(config, "moe_intermediate_size", default=forward) if experts else forward
+    chosen = _whole(config, "num_experts_per_tok", "experts_per_token", default=0) if experts else 0
+    dense = _dense_layers(config, layers) if experts else 0
+    if chosen > experts or dense > layers:
+        raise ValueError(f"{chosen} of {experts} experts for a token, {dense} of {layers} layers without: impossible")
     if experts and not shared:
         shared = math.ceil(_whole(config, "shared_expert_intermediate_size", default=0) / width)
     return Architecture(
@@ -153,9 +157,9 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
         qk_norm=kind.startswith(NORMALIZED_HEADS),
         norms_per_layer=4 if kind.startswith(FOUR_NORMS) else 2,
         experts=experts,
-        active_experts=_whole(config, "num_experts_per_tok", "experts_per_token", default=0) if experts else 0,
+        active_experts=chosen,
         shared_experts=shared if experts else 0,
-        dense_layers=_dense_layers(config, layers) if experts else 0,
+        dense_layers=dense,
         dense_intermediate=forward,
         q_lora_rank=_whole(config, "q_lora_rank", default=0),
         kv_lora_rank=_whole(config, "kv_lora_rank", default=0),
