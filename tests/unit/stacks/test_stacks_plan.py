@@ -60,6 +60,32 @@ def test_tables_page_and_budget(tmp_path: Path) -> None:
     assert run()[0] == 2
 
 
+def test_quotas_traffic_and_nodes_that_are_there(tmp_path: Path) -> None:
+    dev = ("-s", "dev", "-C", str(ROOT))
+    quotas, traffic = tmp_path / "quotas.json", tmp_path / "traffic.json"
+    rows = [{"instance_type": "g6.12xlarge", "gpu": "l4", "limit": 2, "used": 0, "unit": "instances"}]
+    quotas.write_text(json.dumps({"cloud": "aws", "region": "us-east-1", "quotas": rows}))
+    status, output, _ = run(*dev, "--quotas", str(quotas))
+    assert status == 2
+    assert "OVER QUOTA: l4 cannot reach its most nodes" in output
+    assert run(*dev, "--quotas", str(quotas), "--nodes-now", "l4=1")[0] == 0
+    traffic.write_text('{"chat": [0, 1]}')
+    status, output, _ = run(*dev, "--traffic", str(traffic), "--nodes-now", "l4=2", "--json")
+    plan = json.loads(output)
+    assert (status, plan["hourly_now"], plan["hourly_now_known"]) == (0, 9.2032, True)
+    assert plan["traffic"]["monthly_always_on"] >= plan["traffic"]["monthly"] > 0
+    for options, message in (
+        (("--nodes-now", "l4"), "write POOL=NODES, such as l4=2"),
+        (("--nodes-now", "x=1"), "there is no pool x; choose from l4"),
+    ):
+        status, _, problems = run(*dev, *options)
+        assert status == 2
+        assert message in " ".join(problems.replace("│", " ").split())
+    traffic.write_text('{"x": [1]}')
+    status, _, problems = run(*dev, "--traffic", str(traffic))
+    assert (status, problems) == (1, "traffic for 'x', which is no model deployment; choose from chat, code\n")
+
+
 def test_differences(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text('[prices]\n"g6.12xlarge" = 1.0\n')
     _, output, _ = run("-s", "dev", "-C", str(ROOT), "--prices", str(tmp_path / "prices.toml"), "--json")
