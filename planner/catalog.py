@@ -256,12 +256,32 @@ def instances() -> Mapping[str, Instance]:
     return rows
 
 
+_own_models: dict[str, Model] = {}
+
+
 @cache
 def models() -> Mapping[str, Model]:
-    """All models by Hugging Face id.
+    """All models by Hugging Face id: the file's, and those of `add_model`.
 
     Raises:
         CatalogError: the file cannot be read, or a row has a missing or unknown key.
     """
     rows = _read("models.toml")["models"]
-    return {key: _row(Model, "models.toml", key, {**values, "key": key}) for key, values in rows.items()}
+    listed = {key: _row(Model, "models.toml", key, {**values, "key": key}) for key, values in rows.items()}
+    return {**listed, **_own_models}
+
+
+def add_model(row: Model) -> None:
+    """Make a model known to this process, in place of the file's row of that name if it has one.
+
+    Args:
+        row: from `planner.checkpoint.read_model`.
+    """
+    if _own_models.get(row.key) != row:
+        _own_models[row.key] = row
+        models.cache_clear()
+
+
+def is_own_model(key: str) -> bool:
+    """Whether the row is one of `add_model`: other processes do not know it."""
+    return key in _own_models

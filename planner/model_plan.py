@@ -19,6 +19,7 @@ BUSY_HOURS, WAKES = 8.0, 8.0
 """A working day, and a wake for each of its hours: what scaling to zero is weighed with where no traffic is given."""
 
 ROUND_SECONDS = 60
+DOWNLOAD, LONG_DOWNLOAD_SECONDS = "hugging-face", 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
     )
     start = cold_start(request.cloud, limits.weights_gib, request.storage)
     needed = math.ceil(start.high_s / ROUND_SECONDS) * ROUND_SECONDS
-    notes = () if request.cloud == "local" else _notes(item, start, needed)
+    notes = () if request.cloud == "local" else _notes(item, request, start, needed)
     if pool.slices_per_gpu > 1:
         notes = (*notes, f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate")
     return {
@@ -233,9 +234,14 @@ def _money(  # noqa: PLR0917 - what _worked_out has at hand
     }
 
 
-def _notes(item: ModelRequest, start: ColdStart, needed: int) -> tuple[str, ...]:
+def _notes(item: ModelRequest, request: EnvironmentRequest, start: ColdStart, needed: int) -> tuple[str, ...]:
     budget = item.startup_budget_seconds
     notes = []
+    if request.storage == DOWNLOAD and start.weights_s > LONG_DOWNLOAD_SECONDS:
+        notes.append(
+            f"each start downloads the weights ({start.weights_s:.0f} s): keep them in weights.store shared-files or "
+            "object-store"
+        )
     if start.total_s > budget:
         notes.append(
             f"the cold start on a new node ({start.total_s:.0f} s) exceeds the start-up budget of {budget} s; "

@@ -96,6 +96,7 @@ def _warnings(plan: Mapping[str, Any]) -> str:
     if plan["over_quota"]:
         pools = ", ".join(plan["over_quota"])
         found.append(("bad", f"The quotas do not let {pools} reach the most nodes: ask for higher ones."))
+    found += [("note", note) for note in plan["notes"]]
     found += [("note", f"{item['name']}: {note}") for item in plan["models"] for note in item["notes"]]
     return "".join(f'<p class="{kind}">{escape(words)}</p>' for kind, words in found)
 

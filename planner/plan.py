@@ -7,13 +7,14 @@ output and a file are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from planner.cost import HOURS_PER_MONTH
 from planner.model_plan import ModelPlan, plan_model
 from planner.pool_plan import PoolPlan, over_quota, plan_pool
+from planner.prices import OWN
 from planner.request import (
     DEFAULT_UTILIZATION,
     MEAN_INPUT_TOKENS,
@@ -69,6 +70,7 @@ class EnvironmentPlan:
     over_quota: tuple[str, ...]
     unpriced_pools: tuple[str, ...]
     traffic: TrafficPlan | None
+    notes: tuple[str, ...]
     simulated: bool
     schema_version: int = SCHEMA_VERSION
 
@@ -95,6 +97,16 @@ class EnvironmentPlan:
                 + ("" if cost is None else f", ${cost:.2f} per million output tokens")
             )
         return shown
+
+
+def _notes(request: EnvironmentRequest, pools: Sequence[PoolPlan]) -> tuple[str, ...]:
+    elsewhere = sorted({pool.region for pool in pools if pool.price_per_hour is not None} - {request.region})
+    if request.region and elsewhere and any(pool.source != OWN for pool in pools):
+        prices = ", ".join(elsewhere)
+        return (
+            f"list prices are those of {prices}, the environment runs in {request.region}: give your own (--prices)",
+        )
+    return ()
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -140,5 +152,6 @@ def plan_environment(request: EnvironmentRequest) -> EnvironmentPlan:
         over_quota=over_quota(request.pools, request.quotas, there),
         unpriced_pools=tuple(pool.name for pool in pools if pool.price_per_hour is None),
         traffic=plan_traffic(request, pools, models),
+        notes=_notes(request, pools),
         simulated=request.cloud == "local",
     )

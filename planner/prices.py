@@ -11,6 +11,9 @@ from typing import Any
 
 from planner.catalog import CATALOG_FOLDER, Instance
 
+OWN = "own price file"
+"""Source of a price that the user gave."""
+
 EXAMPLES = {
     "prices": '"g6.xlarge" = 0.5',
     "spot": '"g6.xlarge" = 0.2',
@@ -143,7 +146,7 @@ def managed_price(model: str, own: OwnPrices | None = None) -> tuple[float, floa
 
 
 def _own(dollars: float) -> Price:
-    return Price(per_hour=dollars, source="own price file", as_of="own")
+    return Price(per_hour=dollars, source=OWN, as_of="own")
 
 
 def _listed(instance: Instance) -> Price:

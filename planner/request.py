@@ -75,6 +75,7 @@ class EnvironmentRequest:
         cloud: `aws`, `azure`, `gcp`, `existing` or `local`.
         pools: node pools.
         models: model deployments.
+        region: where it runs, in the cloud's words; empty if that is not known.
         storage: where weights are read from (`planner.cold_start.storages()`).
         utilization: share of a full batch, for prices per token.
         budget_per_hour: dollars per hour that `hourly_max` must not exceed; None for no gate.
@@ -89,6 +90,7 @@ class EnvironmentRequest:
     cloud: str
     pools: Sequence[PoolRequest]
     models: Sequence[ModelRequest]
+    region: str = ""
     storage: str = DEFAULT_STORAGE
     utilization: float = DEFAULT_UTILIZATION
     budget_per_hour: float | None = None

@@ -9,6 +9,14 @@ from planner.prices import OwnPrices
 from planner.quotas import Quota
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import kv_cache_dtype, quantization, shares_per_gpu
+from stacks.config.vocabulary import WeightsStore
+
+STORAGES = {
+    WeightsStore.NODE_DISK: "hugging-face",
+    WeightsStore.SHARED_FILES: "shared-files",
+    WeightsStore.OBJECT_STORE: "object-store",
+}
+"""Where a replica's weights come from when it starts: with node-disk each pod downloads its own."""
 
 
 def plan_config(
@@ -27,7 +35,7 @@ def plan_config(
         config: from `load_environment`, which has checked it.
         environment: its name, which is the stack's.
         prices: a user's own prices.
-        budget_per_hour: dollars per hour that the environment may cost at most.
+        budget_per_hour: dollars per hour that the environment may cost at most; default: the configuration's.
         nodes_now: nodes that are there, by pool.
         traffic: requests per second by model deployment, hour by hour.
         quotas: what a preflight found.
@@ -42,7 +50,9 @@ def plan_config(
             pools=[_pool(pool) for pool in config.node_pools],
             models=[_model(item) for item in config.model_deployments],
             prices=prices or OwnPrices(),
-            budget_per_hour=budget_per_hour,
+            storage=STORAGES[config.weights.store],
+            region=config.region or "",
+            budget_per_hour=config.budget_per_hour if budget_per_hour is None else budget_per_hour,
             nodes_now=nodes_now,
             traffic=traffic or {},
             quotas=quotas,

@@ -40,6 +40,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     out.print(table("Cold start on a new node, seconds", ("model",), START_RIGHT, _starts(plan)))
     out.print(table("Money", ("model",), MONEY_RIGHT, _economy(plan)))
     out.print(_money(plan), markup=False)
+    for note in plan["notes"]:
+        out.print(f"note: {note}", style="yellow", markup=False)
     for item in plan["models"]:
         for note in item["notes"]:
             out.print(f"note: {item['name']}: {note}", style="yellow", markup=False)
