@@ -31,7 +31,7 @@ def plan(  # noqa: PLR0917 - options of a command line
         Path | None, typer.Option("--prices", help="Own prices: TOML, [prices], [spot], [reserved], [managed].")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", help="Dollars per hour; status 2 if the plan may cost more.")
+        float | None, typer.Option("--budget", help="Dollars per hour, in place of budget_per_hour; status 2 beyond.")
     ] = None,
     traffic: Annotated[
         Path | None, typer.Option("--traffic", help="Requests per second by deployment and hour: JSON.")

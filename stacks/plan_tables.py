@@ -164,11 +164,20 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def print_diff(changes: list[tuple[str, object, object]]) -> None:
     """Print what changed between two plans."""
-    rows = [[path, str(old), str(new), _change(old, new)] for path, old, new in changes]
+    rows = [[path, _shown(old), _shown(new), _change(old, new)] for path, old, new in changes]
     if not rows:
         console().print("The plans are alike.")
         return
     console().print(table("Changes", ("what",), ("before", "after", "change"), rows))
+
+
+def _shown(value: object) -> str:
+    """A value as people write it: no brackets, no None."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def _change(old: object, new: object) -> str:
