@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     ranked.add_argument("--cloud", action="append", choices=sorted({row.cloud for row in instances().values()}))
     ranked.add_argument("--prices", type=Path, help="own prices: TOML with [prices], [spot], [reserved]")
     ranked.add_argument("--quotas", type=Path, help="what a preflight found: JSON")
+    ranked.add_argument("--by", choices=("cost", "cold-start"), default="cost", help="what comes first")
     ranked.add_argument("--top", type=int, default=10)
     for command in (size, ranked):
         command.add_argument("model", help="Hugging Face id in the catalogue, or a folder or config.json here")
@@ -215,7 +216,7 @@ def _rank(options: argparse.Namespace, model: Model) -> int:
         quotas=() if options.quotas is None else read_quotas(options.quotas),
     )
     own = OwnPrices() if options.prices is None else read_prices(options.prices)
-    found = rank(model, target, own)[: options.top]
+    found = rank(model, target, own, by_cold_start=options.by == "cold-start")[: options.top]
     if options.as_json:
         print(json.dumps([item.to_json() for item in found], indent=2))
     elif found:

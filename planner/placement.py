@@ -93,8 +93,17 @@ MOST_STAGES = 4
 """Nodes that one replica may span; each stage is a whole node's tensor-parallel group."""
 
 
-def rank(model: Model, target: Target | None = None, own_prices: OwnPrices | None = None) -> tuple[Ranked, ...]:
-    """All instances that meet the target: by cost per million output tokens, of equals the quicker start first."""
+def rank(
+    model: Model, target: Target | None = None, own_prices: OwnPrices | None = None, *, by_cold_start: bool = False
+) -> tuple[Ranked, ...]:
+    """All instances that meet the target: by cost per million output tokens, of equals the quicker start first.
+
+    Args:
+        model: the catalogue's row.
+        target: what is asked; default: nothing but to fit.
+        own_prices: a user's prices.
+        by_cold_start: the quicker start first, of equals the less costly.
+    """
     wanted = target or Target()
     found = [
         item
@@ -102,7 +111,12 @@ def rank(model: Model, target: Target | None = None, own_prices: OwnPrices | Non
         if row.cloud in wanted.clouds
         for item in _ways(model, row, wanted, own_prices)
     ]
-    return tuple(sorted(found, key=lambda item: (item.cost_per_million_output_tokens, item.cold_start_s, item.nodes)))
+
+    def order(item: Ranked) -> tuple[float, float, int]:
+        cost, start = item.cost_per_million_output_tokens, item.cold_start_s
+        return (start, cost, item.nodes) if by_cold_start else (cost, start, item.nodes)
+
+    return tuple(sorted(found, key=order))
 
 
 def parallel_choices(model: Model, gpus_per_node: int, stages: int = MOST_STAGES) -> Iterator[tuple[int, int]]:

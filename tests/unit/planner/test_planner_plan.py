@@ -202,6 +202,9 @@ def test_ranking() -> None:
     costs = [item.cost_per_million_output_tokens for item in found]
     assert costs == sorted(costs)
     assert {item.cloud for item in found} == {"aws", "azure", "gcp"}
+    quick = rank(models()[SEVENTY], Target(max_tpot_ms=50), by_cold_start=True)
+    assert [item.cold_start_s for item in quick] == sorted(item.cold_start_s for item in found)
+    assert quick[0].cost_per_million_output_tokens == costs[0]
     assert all(item.tpot_ms <= 50 for item in found)
     loaded = rank(models()[SEVENTY], Target(max_tpot_ms=50, requests_per_s=40, budget_per_hour=500))
     assert all(item.hourly <= 500 and item.replicas > 1 for item in loaded)
