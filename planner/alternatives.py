@@ -6,16 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from planner.catalog import Instance, Model, gpus, instances
+from planner.catalog import Gpu, Instance, Model, gpus, instances
 from planner.sizing import (
+    DEFAULT_GPU_MEMORY_UTILIZATION,
     MIN_CONTEXT_TOKENS,
+    Options,
     computes,
     fits,
     kv_cache_tokens,
+    memory_of,
     mig_memory_gib,
     tensor_parallel_choices,
     weights_gib,
 )
+
+GPUS_PER_NODE, MOST_STAGES = 8, 4
+"""Where no instance type is named: an HGX or DGX node, and as many of them as a replica may span."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,56 @@ def nearest_ways(placement: Placement, most: int = 3) -> tuple[str, ...]:
     A shorter context, more GPUs of the same node, a larger MIG slice, fewer bits per weight, a larger GPU.
     """
     return tuple(islice(_ways(placement), most))
+
+
+def nearest_ways_on(
+    model: Model,
+    gpu: Gpu,
+    *,
+    tensor_parallel: int = 1,
+    gpu_memory_utilization: float = DEFAULT_GPU_MEMORY_UTILIZATION,
+    max_model_len: int | None = None,
+    mig_profile: str | None = None,
+    share: float = 1.0,
+    quantization: str | None = None,
+    kv_cache_dtype: str = "auto",
+    most: int = 3,
+) -> tuple[str, ...]:
+    """The same without an instance, as options of `python -m planner size`: up to 8 GPUs of a node, then more nodes."""
+
+    def holds(memory: float, size: int, stages: int = 1, stored: str | None = quantization) -> bool:
+        options = Options(pipeline_parallel=stages, quantization=stored, kv_cache_dtype=kv_cache_dtype)
+        return fits(model, memory, size, gpu_memory_utilization, max_model_len, **options)
+
+    here, partial = memory_of(gpu, mig_profile, share), mig_profile is not None or share < 1
+    sizes = [size for size in tensor_parallel_choices(model, GPUS_PER_NODE) if size >= tensor_parallel]
+    largest = sizes[-1] if sizes else tensor_parallel
+
+    def ways() -> Iterator[str]:
+        options = Options(quantization=quantization, kv_cache_dtype=kv_cache_dtype)
+        tokens = kv_cache_tokens(model, here, tensor_parallel, gpu_memory_utilization, **options)
+        if max_model_len is not None and MIN_CONTEXT_TOKENS <= tokens < max_model_len:
+            yield f"--max-model-len {tokens}"
+        if mig_profile is not None:
+            slices = sorted(gpu.mig_profiles.values(), key=mig_memory_gib)
+            larger = (item.name for item in slices if holds(mig_memory_gib(item), tensor_parallel))
+            yield from (f"--mig-profile {name}" for name in islice(larger, 1))
+        if partial and holds(gpu.memory_gib, tensor_parallel):
+            yield "the whole GPU"
+        more = [size for size in sizes if size > tensor_parallel and holds(gpu.memory_gib, size)]
+        if not partial:
+            yield from (f"--tensor-parallel {size}" for size in more[:1])
+        if model.quantization is None and quantization is None:
+            smaller = (kind for kind in ("fp8", "int4") if holds(here, tensor_parallel, stored=kind))
+            yield from (f"--quantization {kind}" for kind in islice(smaller, 1))
+        if not more:
+            stages = (count for count in range(2, MOST_STAGES + 1) if holds(gpu.memory_gib, largest, count))
+            yield from (f"--tensor-parallel {largest} --pipeline-parallel {count}" for count in islice(stages, 1))
+        rows = sorted((row for row in gpus().values() if computes(row, model.dtype)), key=lambda row: row.memory_gib)
+        enough = (row.key for row in rows if row.memory_gib > gpu.memory_gib and holds(row.memory_gib, tensor_parallel))
+        yield from (f"--gpu {key}" + (" as a whole" if partial else "") for key in islice(enough, 1))
+
+    return tuple(islice(ways(), most))
 
 
 def _ways(placement: Placement) -> Iterator[str]:

@@ -127,13 +127,19 @@ class Model:
         attention_bias: q, k and v have a bias (Qwen2).
         qk_norm: q and k are normalised per head (Qwen3).
         norms_per_layer: normalisation layers per decoder layer.
-        sliding_window: every other layer sees at most this many tokens.
+        sliding_window: some layers see at most this many tokens.
+        sliding_layers: how many; None with a window means every other layer.
         quantization: how linear layers are stored if not in `dtype` (`fp8`, `mxfp4`, `int4-g32`, ...).
         quantized_experts_only: attention and shared layers stay in `dtype` (gpt-oss, Kimi K2.5).
         kv_lora_rank: width of the latent KV vector of multi-latent attention, 0 for ordinary attention.
         qk_rope_head_dim: width of the rotary key that is cached beside it.
         shared_experts: experts that every token passes through, beside the routed ones.
         dense_layers: layers with one feed-forward block instead of experts, at the start.
+        cache_layers: layers with a KV cache; None means all (the others have linear attention).
+        state_bytes: what linear attention keeps for one sequence, over all layers and GPUs.
+        sparse_tokens: most tokens that sparse attention reads for one query, 0 for all (DeepSeek sparse attention).
+        indexer_bytes: what the indexer of sparse attention keeps for one token in each layer.
+        stored_bytes: size of the checkpoint's weights where its files were read; 0 for worked out from the above.
     """
 
     key: str
@@ -163,11 +169,29 @@ class Model:
     qk_rope_head_dim: int = 0
     shared_experts: int = 0
     dense_layers: int = 0
+    sliding_layers: int | None = None
+    cache_layers: int | None = None
+    state_bytes: int = 0
+    sparse_tokens: int = 0
+    indexer_bytes: int = 0
+    stored_bytes: int = 0
 
     @property
     def expert_parameters(self) -> int:
         """Weights of all routed experts (three matrices each), 0 for a dense model."""
         return 3 * self.hidden * self.intermediate * self.experts * (self.layers - self.dense_layers)
+
+    @property
+    def layers_with_cache(self) -> int:
+        """Layers that keep keys and values of every token."""
+        return self.layers if self.cache_layers is None else self.cache_layers
+
+    @property
+    def layers_with_window(self) -> int:
+        """Layers that see at most `sliding_window` tokens."""
+        if not self.sliding_window:
+            return 0
+        return self.layers // 2 if self.sliding_layers is None else self.sliding_layers
 
     @property
     def multi_latent_attention(self) -> bool:
@@ -232,12 +256,32 @@ def instances() -> Mapping[str, Instance]:
     return rows
 
 
+_own_models: dict[str, Model] = {}
+
+
 @cache
 def models() -> Mapping[str, Model]:
-    """All models by Hugging Face id.
+    """All models by Hugging Face id: the file's, and those of `add_model`.
 
     Raises:
         CatalogError: the file cannot be read, or a row has a missing or unknown key.
     """
     rows = _read("models.toml")["models"]
-    return {key: _row(Model, "models.toml", key, {**values, "key": key}) for key, values in rows.items()}
+    listed = {key: _row(Model, "models.toml", key, {**values, "key": key}) for key, values in rows.items()}
+    return {**listed, **_own_models}
+
+
+def add_model(row: Model) -> None:
+    """Make a model known to this process, in place of the file's row of that name if it has one.
+
+    Args:
+        row: from `planner.checkpoint.read_model`.
+    """
+    if _own_models.get(row.key) != row:
+        _own_models[row.key] = row
+        models.cache_clear()
+
+
+def is_own_model(key: str) -> bool:
+    """Whether the row is one of `add_model`: other processes do not know it."""
+    return key in _own_models

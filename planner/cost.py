@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-from planner.catalog import CATALOG_FOLDER, Instance
 
 HOURS_PER_MONTH = 730.0
 """365 days * 24 hours / 12, as the clouds' calculators have it."""
@@ -17,20 +12,6 @@ HOURS_PER_MONTH = 730.0
 INPUT_WEIGHT = 0.25
 """Price of an input token over that of an output token when a bill is split between the two. A convention: managed APIs
 charge a third to a fifth for input (public price tables, 2025)."""
-
-
-class PriceError(ValueError):
-    """A price file cannot be read, or has no such form; one line that names file and key."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Price:
-    """The price of an instance, US dollars per hour, None where no source has it."""
-
-    per_hour: float | None
-    source: str
-    as_of: str
-    estimate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,52 +25,6 @@ class BreakEven:
 
     tokens_per_day: float
     utilization: float
-
-
-@cache
-def market() -> Mapping[str, Any]:
-    """Spot discounts and managed prices, from catalog/market.toml."""
-    return tomllib.loads((CATALOG_FOLDER / "market.toml").read_text(encoding="utf-8"))
-
-
-def read_prices(path: Path) -> dict[str, float]:
-    """A user's own price file: TOML, `[prices]` with `"instance type" = dollars per hour`.
-
-    Raises:
-        PriceError: it cannot be read, or a value is not a number of 0 or more.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("prices", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PriceError(f"{path}: {error}") from None
-    if not isinstance(table, dict) or not table:
-        raise PriceError(f'{path}: has no table [prices] with lines such as "g6.xlarge" = 0.5')
-    for key, value in table.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
-            raise PriceError(f"{path}: prices.{key} is {value!r}; it must be dollars per hour, 0 or more")
-    return {str(key): float(value) for key, value in table.items()}
-
-
-def price(instance: Instance, capacity_type: str = "on-demand", own: Mapping[str, float] | None = None) -> Price:
-    """What an hour of an instance costs.
-
-    Args:
-        instance: the catalogue's row.
-        capacity_type: `on-demand`, `spot`, `spot-with-fallback` (priced as spot) or `reserved` (as on-demand, unless
-            the user's own prices have it).
-        own: a user's prices by instance type; they override the catalogue.
-    """
-    as_of = instance.as_of.isoformat()
-    if own and instance.key in own:
-        return Price(per_hour=own[instance.key], source="own price file", as_of="own")
-    listed = instance.price_per_hour
-    if not capacity_type.startswith("spot"):
-        return Price(per_hour=listed, source=instance.source, as_of=as_of, estimate=capacity_type == "reserved")
-    spot = market()["spot"]
-    if instance.key in spot["prices"]:
-        return Price(per_hour=spot["prices"][instance.key], source=spot["source"], as_of=spot["as_of"].isoformat())
-    guess = None if listed is None else round(listed * (1 - spot["discount_typical"]), 4)
-    return Price(per_hour=guess, source=spot["source"], as_of=spot["as_of"].isoformat(), estimate=True)
 
 
 def per_million(hourly: float, tokens_per_s: float, utilization: float = 1.0) -> float:
@@ -123,10 +58,35 @@ def monthly(hourly_by_replicas: float, replicas_by_hour: Sequence[float]) -> flo
     return hourly_by_replicas * sum(replicas_by_hour) / len(replicas_by_hour) * HOURS_PER_MONTH
 
 
-def scale_to_zero_savings(hourly: float, busy_hours_per_day: float, cooldown_s: float, wakes_per_day: float) -> float:
+def paid_hours_per_day(busy_hours: float, cooldown_s: float, wakes: float, cold_start_s: float = 0.0) -> float:
+    """Hours a day that a replica which scales to zero is paid for: busy, and loading and cooling down at each wake."""
+    return min(24.0, busy_hours + wakes * (cooldown_s + cold_start_s) / 3600)
+
+
+def scale_to_zero_savings(
+    hourly: float, busy_hours_per_day: float, cooldown_s: float, wakes_per_day: float, cold_start_s: float = 0.0
+) -> float:
     """Dollars per month that scaling to zero saves against one replica that is always on; never negative."""
-    on = min(24.0, busy_hours_per_day + wakes_per_day * cooldown_s / 3600)
+    on = paid_hours_per_day(busy_hours_per_day, cooldown_s, wakes_per_day, cold_start_s)
     return hourly * (24.0 - on) / 24 * HOURS_PER_MONTH
+
+
+def always_on_break_even_hours(cooldown_s: float, wakes_per_day: float, cold_start_s: float = 0.0) -> float:
+    """Busy hours a day above which a replica that is always on costs no more than one that scales to zero."""
+    return max(0.0, 24.0 - paid_hours_per_day(0.0, cooldown_s, wakes_per_day, cold_start_s))
+
+
+def replicas_needed(requests_per_s: float, requests_each: float, fewest: int, most: int) -> int:
+    """Replicas for a rate, within the bounds of the scaling; none for no requests where none is allowed.
+
+    Args:
+        requests_per_s: of all replicas.
+        requests_each: per second that one replica serves.
+        fewest: replicas.
+        most: replicas.
+    """
+    wanted = math.ceil(requests_per_s / requests_each) if requests_per_s > 0 else 0
+    return max(fewest, min(most, wanted))
 
 
 def break_even(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from planner.catalog import Gpu, Instance, Model, gpus, instances
 from planner.cold_start import DEFAULT_STORAGE, cold_start
-from planner.cost import per_million, price, split
-from planner.latency import Latency, predict
-from planner.plan import MEAN_INPUT_TOKENS, MEAN_OUTPUT_TOKENS
+from planner.cost import per_million, split
+from planner.latency import DEFAULT_ENGINE, Latency, predict
+from planner.prices import OwnPrices, price
+from planner.quotas import Quota, nodes_allowed
+from planner.request import MEAN_INPUT_TOKENS, MEAN_OUTPUT_TOKENS
 from planner.sizing import (
     DEFAULT_GPU_MEMORY_UTILIZATION,
     DoesNotFitError,
@@ -38,7 +40,8 @@ class Target:
         quantization: how linear layers are stored.
         storage: where weights are read from.
         clouds: to choose from; default all.
-        quotas: most GPUs by cloud, from a preflight; a cloud without an entry is not limited.
+        quotas: what a preflight found; instance types without an entry are not limited.
+        engine: that serves.
     """
 
     input_tokens: float = MEAN_INPUT_TOKENS
@@ -53,17 +56,19 @@ class Target:
     quantization: str | None = None
     storage: str = DEFAULT_STORAGE
     clouds: frozenset[str] = frozenset({"aws", "azure", "gcp"})
-    quotas: Mapping[str, int] | None = None
+    quotas: Sequence[Quota] = ()
+    engine: str = DEFAULT_ENGINE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """One way to serve the model; costs in US dollars."""
+    """One way to serve the model; costs in US dollars. With pipeline stages a replica spans as many nodes."""
 
     instance_type: str
     cloud: str
     gpu: str
     tensor_parallel: int
+    pipeline_parallel: int
     concurrency: int
     tpot_ms: float
     ttft_ms: float
@@ -84,12 +89,21 @@ class Ranked:
 
 
 BATCHES = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+MOST_STAGES = 4
+"""Nodes that one replica may span; each stage is a whole node's tensor-parallel group."""
 
 
 def rank(
-    model: Model, target: Target | None = None, own_prices: Mapping[str, float] | None = None
+    model: Model, target: Target | None = None, own_prices: OwnPrices | None = None, *, by_cold_start: bool = False
 ) -> tuple[Ranked, ...]:
-    """All instances that meet the target: by cost per million output tokens, of equals the quicker start first."""
+    """All instances that meet the target: by cost per million output tokens, of equals the quicker start first.
+
+    Args:
+        model: the catalogue's row.
+        target: what is asked; default: nothing but to fit.
+        own_prices: a user's prices.
+        by_cold_start: the quicker start first, of equals the less costly.
+    """
     wanted = target or Target()
     found = [
         item
@@ -97,40 +111,57 @@ def rank(
         if row.cloud in wanted.clouds
         for item in _ways(model, row, wanted, own_prices)
     ]
-    return tuple(sorted(found, key=lambda item: (item.cost_per_million_output_tokens, item.cold_start_s, item.nodes)))
+
+    def order(item: Ranked) -> tuple[float, float, int]:
+        cost, start = item.cost_per_million_output_tokens, item.cold_start_s
+        return (start, cost, item.nodes) if by_cold_start else (cost, start, item.nodes)
+
+    return tuple(sorted(found, key=order))
 
 
-def _ways(model: Model, row: Instance, target: Target, own: Mapping[str, float] | None) -> Iterable[Ranked]:
+def parallel_choices(model: Model, gpus_per_node: int, stages: int = MOST_STAGES) -> Iterator[tuple[int, int]]:
+    """Tensor- and pipeline-parallel sizes, the least far-reaching first: one node, then whole nodes as stages."""
+    sizes = list(tensor_parallel_choices(model, gpus_per_node))
+    yield from ((size, 1) for size in sizes)
+    yield from ((sizes[-1], count) for count in range(2, min(stages, model.layers) + 1))
+
+
+def _ways(model: Model, row: Instance, target: Target, own: OwnPrices | None) -> Iterable[Ranked]:
     found = price(row, target.capacity_type, own)
     gpu = gpus()[row.gpu]
     if found.per_hour is None or not computes(gpu, model.dtype):
         return
     if target.capacity_type.startswith("spot") and not row.spot:
         return
-    for size in tensor_parallel_choices(model, row.gpus):
-        chosen = _batch(model, gpu, size, target)
+    fitted = False
+    for size, stages in parallel_choices(model, row.gpus):
+        if stages > 1 and fitted:
+            return  # a pipeline over nodes is for what no single node holds
+        chosen = _batch(model, gpu, size, stages, target)
         if chosen is None:
             continue
+        fitted = True
         batch, result, weights = chosen
-        per_node = row.gpus // size
         useful = result.tokens_per_s * target.utilization
         needed = (target.requests_per_s or 0.0) * target.output_tokens
         replicas = max(1, math.ceil(needed / useful))
-        nodes = math.ceil(replicas / per_node)
+        nodes = replicas * stages if stages > 1 else math.ceil(replicas / (row.gpus // size))
         hourly = nodes * found.per_hour
         if target.budget_per_hour is not None and hourly > target.budget_per_hour:
             continue
-        if target.quotas is not None and nodes * row.gpus > target.quotas.get(row.cloud, nodes * row.gpus):
+        allowed = nodes_allowed(row, target.quotas)
+        if allowed is not None and nodes > allowed:
             continue
         # Without a rate the GPUs of the replica are paid for; with one, whole nodes and the tokens asked for.
         tokens = needed or useful
-        paid = hourly if needed else found.per_hour * size / row.gpus
+        paid = hourly if needed else found.per_hour * (stages if stages > 1 else size / row.gpus)
         _, cost = split(per_million(paid, tokens), target.input_tokens, target.output_tokens)
         yield Ranked(
             instance_type=row.key,
             cloud=row.cloud,
             gpu=gpu.key,
             tensor_parallel=size,
+            pipeline_parallel=stages,
             concurrency=batch,
             tpot_ms=round(result.tpot_ms, 2),
             ttft_ms=round(result.ttft_ms, 1),
@@ -147,7 +178,7 @@ def _ways(model: Model, row: Instance, target: Target, own: Mapping[str, float] 
         )
 
 
-def _batch(model: Model, gpu: Gpu, size: int, target: Target) -> tuple[int, Latency, float] | None:
+def _batch(model: Model, gpu: Gpu, size: int, stages: int, target: Target) -> tuple[int, Latency, float] | None:
     """The largest batch that fits and meets the latencies, with its prediction and the weights in GiB."""
     try:
         limits = derive_engine_limits(
@@ -156,6 +187,7 @@ def _batch(model: Model, gpu: Gpu, size: int, target: Target) -> tuple[int, Late
             size,
             DEFAULT_GPU_MEMORY_UTILIZATION,
             target.max_model_len,
+            pipeline_parallel=stages,
             quantization=target.quantization,
         )
     except DoesNotFitError:
@@ -167,7 +199,9 @@ def _batch(model: Model, gpu: Gpu, size: int, target: Target) -> tuple[int, Late
         result = predict(
             model,
             gpu,
+            engine=target.engine,
             tensor_parallel=size,
+            pipeline_parallel=stages,
             input_tokens=target.input_tokens,
             output_tokens=target.output_tokens,
             concurrency=batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,9 +27,20 @@ def plan(  # noqa: PLR0917 - options of a command line
     stack: Annotated[str | None, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: docs/plan-schema.md.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that needs no other file.")] = None,
-    prices: Annotated[Path | None, typer.Option("--prices", help="Own prices: TOML, [prices].")] = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", help="Own prices: TOML, [prices], [spot], [reserved], [managed].")
+    ] = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", help="Dollars per hour; status 2 if the plan may cost more.")
+        float | None, typer.Option("--budget", help="Dollars per hour, in place of budget_per_hour; status 2 beyond.")
+    ] = None,
+    traffic: Annotated[
+        Path | None, typer.Option("--traffic", help="Requests per second by deployment and hour: JSON.")
+    ] = None,
+    quotas: Annotated[
+        Path | None, typer.Option("--quotas", help="What a preflight found: JSON; status 2 if a pool exceeds it.")
+    ] = None,
+    nodes: Annotated[
+        list[str] | None, typer.Option("--nodes-now", help="POOL=NODES that are there, for the price of now.")
     ] = None,
     directory: Directory = None,
 ) -> None:
@@ -37,7 +49,7 @@ def plan(  # noqa: PLR0917 - options of a command line
         return
     if stack is None:
         raise typer.BadParameter("name a stack with --stack, or compare two with: plan diff A B")
-    made = load(stack, directory, prices, budget)
+    made = load(stack, directory, Files(prices=prices, traffic=traffic, quotas=quotas), budget, _nodes(nodes))
     shown = made.to_json()
     if html is not None:
         from planner.page import page
@@ -50,7 +62,7 @@ def plan(  # noqa: PLR0917 - options of a command line
         from stacks.plan_tables import print_plan
 
         print_plan(shown)
-    if not made.within_budget:
+    if not made.within_budget or made.over_quota:
         raise typer.Exit(2)
 
 
@@ -73,23 +85,61 @@ def diff(
     print_diff(changes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What a user gives beside the stack's file."""
+
+    prices: Path | None = None
+    traffic: Path | None = None
+    quotas: Path | None = None
+
+
 def load(
-    stack: str, directory: Path | None, prices: Path | None = None, budget: float | None = None
+    stack: str,
+    directory: Path | None,
+    files: Files | None = None,
+    budget: float | None = None,
+    nodes_now: dict[str, int] | None = None,
 ) -> EnvironmentPlan:
-    """The plan of a stack; a broken configuration or price file ends the program with status 1."""
-    from planner.cost import PriceError, read_prices
+    """The plan of a stack; a broken configuration or file ends the program with status 1."""
+    from planner.prices import PriceError, read_prices
+    from planner.quotas import QuotaError, read_quotas
+    from planner.traffic import TrafficError, read_traffic
     from stacks.cli import project_folder
     from stacks.config.load import load_stack_file
     from stacks.errors import ConfigError
     from stacks.plan import plan_config
 
+    given = files or Files()
     try:
         config = load_stack_file(stack, directory or project_folder())
-        own = read_prices(prices) if prices is not None else None
-        return plan_config(config, stack, prices=own, budget_per_hour=budget)
-    except (ConfigError, PriceError) as error:
+        pools = [pool.name for pool in config.node_pools]
+        if unknown := sorted(set(nodes_now or {}) - set(pools)):
+            raise typer.BadParameter(f"--nodes-now: there is no pool {unknown[0]}; choose from {', '.join(pools)}")
+        return plan_config(
+            config,
+            stack,
+            prices=None if given.prices is None else read_prices(given.prices),
+            budget_per_hour=budget,
+            nodes_now=nodes_now,
+            traffic=None if given.traffic is None else read_traffic(given.traffic),
+            quotas=() if given.quotas is None else read_quotas(given.quotas),
+        )
+    except (ConfigError, PriceError, QuotaError, TrafficError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _nodes(given: list[str] | None) -> dict[str, int] | None:
+    if not given:
+        return None
+    found = {}
+    for item in given:
+        name, equals, count = item.partition("=")
+        if not name or not equals or not count.isdecimal():
+            raise typer.BadParameter(f"--nodes-now {item!r}: write POOL=NODES, such as l4=2")
+        found[name] = int(count)
+    return found
 
 
 def _plan_of(name: str, directory: Path | None) -> dict[str, Any]:

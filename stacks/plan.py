@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from planner.plan import EnvironmentPlan, EnvironmentRequest, ModelRequest, PoolRequest, plan_environment
+from planner.prices import OwnPrices
+from planner.quotas import Quota
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import kv_cache_dtype, quantization, shares_per_gpu
+from stacks.config.vocabulary import WeightsStore
+
+STORAGES = {
+    WeightsStore.NODE_DISK: "hugging-face",
+    WeightsStore.SHARED_FILES: "shared-files",
+    WeightsStore.OBJECT_STORE: "object-store",
+}
+"""Where a replica's weights come from when it starts: with node-disk each pod downloads its own."""
 
 
 def plan_config(
     config: EnvironmentConfig,
     environment: str,
     *,
-    prices: dict[str, float] | None = None,
+    prices: OwnPrices | None = None,
     budget_per_hour: float | None = None,
+    nodes_now: Mapping[str, int] | None = None,
+    traffic: Mapping[str, Sequence[float]] | None = None,
+    quotas: Sequence[Quota] = (),
 ) -> EnvironmentPlan:
     """The plan of a checked configuration.
 
     Args:
         config: from `load_environment`, which has checked it.
         environment: its name, which is the stack's.
-        prices: a user's own prices, dollars per hour by instance type.
-        budget_per_hour: dollars per hour that the environment may cost at most.
+        prices: a user's own prices.
+        budget_per_hour: dollars per hour that the environment may cost at most; default: the configuration's.
+        nodes_now: nodes that are there, by pool.
+        traffic: requests per second by model deployment, hour by hour.
+        quotas: what a preflight found.
+
+    Raises:
+        TrafficError: traffic for a deployment that does not exist.
     """
     return plan_environment(
         EnvironmentRequest(
@@ -28,8 +49,13 @@ def plan_config(
             cloud=config.cloud.value,
             pools=[_pool(pool) for pool in config.node_pools],
             models=[_model(item) for item in config.model_deployments],
-            prices=prices or {},
-            budget_per_hour=budget_per_hour,
+            prices=prices or OwnPrices(),
+            storage=STORAGES[config.weights.store],
+            region=config.region or "",
+            budget_per_hour=config.budget_per_hour if budget_per_hour is None else budget_per_hour,
+            nodes_now=nodes_now,
+            traffic=traffic or {},
+            quotas=quotas,
         )
     )
 
@@ -53,6 +79,7 @@ def _model(item: ModelDeployment) -> ModelRequest:
         name=item.name,
         model=item.source.hugging_face,
         pool=item.node_pool,
+        engine=engine.name.value,
         tensor_parallel=engine.tensor_parallel,
         gpu_memory_utilization=engine.gpu_memory_utilization,
         max_model_len=engine.max_model_len,

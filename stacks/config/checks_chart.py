@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.serving.production_stack.values.check import check_values
 from stacks.config.models import EnvironmentConfig, ModelDeployment
 from stacks.config.salvage import has
 from stacks.config.shapes import show_path
@@ -36,6 +35,9 @@ def check_chart(config: EnvironmentConfig, deployments: Sequence[ModelDeployment
             message = f"values of a chart, but serving_stack is {config.serving_stack}"
             yield FieldError(path, MISSING, message, fix="Remove them, or set serving_stack: production-stack.")
             continue
+        # The chart's models take longer to load than all else: only who gives values pays for them.
+        from components.serving.production_stack.values.check import check_values
+
         for problem in check_values(deployment.chart_values):
             value = MISSING if problem.value is None else problem.value
             where = f"{path}.{show_path(problem.path)}" if problem.path else path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.alternatives import Placement, nearest_ways
-from planner.catalog import gpus, models
+from planner.catalog import gpus, is_own_model, models
 from planner.sizing import (
     budget,
     computes,
@@ -161,7 +161,7 @@ def _check_model(cloud: Cloud | None, deployment: ModelDeployment, path: str) ->
         return
     name = deployment.source.hugging_face
     model = models().get(name)
-    if model is None:
+    if model is None or (cloud is Cloud.LOCAL and is_own_model(name)):
         # On other clouds the engine itself finds out about the model: a warning, see warnings.py.
         if cloud is Cloud.LOCAL:
             yield unknown_choice(
@@ -249,7 +249,7 @@ def _check_fit(placement: Placement, path: str) -> Iterator[FieldError]:
         placement.memory_gib,
         placement.tensor_parallel,
         placement.gpu_memory_utilization,
-        placement.quantization,
+        quantization=placement.quantization,
         kv_cache_dtype=placement.kv_cache_dtype,
     )
     tokens = kv_cache_tokens(

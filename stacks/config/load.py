@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stacks.config.checks import check
+from stacks.config.model_files import learn_models
 from stacks.config.models import EnvironmentConfig
 from stacks.config.resolve import with_instance_types
 from stacks.config.salvage import salvage
@@ -35,7 +36,7 @@ def load_environment(raw: object, stack: str) -> EnvironmentConfig:
     Raises:
         ConfigError: with every error that was found, in the order of the configuration.
     """
-    return _load(raw, stack, origin=f"Pulumi.{stack}.yaml")
+    return _load(raw, stack, origin=f"Pulumi.{stack}.yaml", folder=Path())
 
 
 def load_stack_file(stack: str | Path, directory: str | Path = ".") -> EnvironmentConfig:
@@ -58,7 +59,7 @@ def load_stack_file(stack: str | Path, directory: str | Path = ".") -> Environme
         message = "required, but not given: it describes the whole environment"
         raise ConfigError([FieldError(ENVIRONMENT_KEY, MISSING, message, fix=fix)], path.name)
     try:
-        environment = _load(raw, name, path.name)
+        environment = _load(raw, name, path.name, path.parent)
     except ConfigError as error:
         raise ConfigError([*errors, *error.errors], path.name) from None
     if errors:
@@ -78,7 +79,7 @@ def stack_path(stack: str, directory: Path) -> Path:
     return directory / f"Pulumi.{name}.yaml"
 
 
-def _load(raw: object, stack: str, origin: str) -> EnvironmentConfig:
+def _load(raw: object, stack: str, origin: str, folder: Path) -> EnvironmentConfig:
     errors = list(_check_stack_name(stack))
     if not isinstance(raw, Mapping):
         message = "must be a mapping of keys to values"
@@ -95,6 +96,7 @@ def _load(raw: object, stack: str, origin: str) -> EnvironmentConfig:
     except ValidationError as error:
         errors.extend(translate(error, EnvironmentConfig))
         config = salvage(EnvironmentConfig, raw)
+    errors.extend(learn_models(config, folder))
     errors.extend(check(config))
     if errors:
         raise ConfigError(sorted(_distinct(errors), key=_position), origin)

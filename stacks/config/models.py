@@ -16,7 +16,7 @@ from components.clouds.aws.settings import AwsSettings
 from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
-from stacks.config.base import Int, Network, Region, Strictly, TagName, TagValue
+from stacks.config.base import Int, Network, Number, Region, Strictly, TagName, TagValue
 from stacks.config.models_deployment import (
     Aggregated,
     Disaggregated,
@@ -188,3 +188,10 @@ class EnvironmentConfig(Strictly):
     azure: AzureSettings | None = Field(default=None, description="What only Azure can be told.")
     gcp: GcpSettings | None = Field(default=None, description="What only Google Cloud can be told.")
     existing: ExistingSettings | None = Field(default=None, description="Which cluster; with cloud existing.")
+    budget_per_hour: Number | None = Field(
+        default=None,
+        gt=0,
+        description="US dollars per hour at list prices that the environment may cost with all its nodes: `plan` ends "
+        "with status 2 where it may cost more, and the preview says so.",
+        json_schema_extra={"default_text": "no limit"},
+    )

@@ -17,6 +17,14 @@ class ModelSource(Strictly):
     """Where the weights come from."""
 
     hugging_face: HuggingFaceId = Field(description="organisation/model on Hugging Face.")
+    config_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="The model's config.json, or the folder of its checkpoint, beside the stack's file: the plan and "
+        "the checks then know a model that is not in the catalogue.",
+        json_schema_extra={"default_text": "the catalogue's row, if it has one"},
+    )
 
 
 class Engine(Strictly):

@@ -51,30 +51,32 @@ def cost_of(model: ModelFacts, gpu: GpuFacts, tensor_parallel: int, quantization
 
 
 def test_decoding_on_one_gpu_reads_the_weights_and_the_cache() -> None:
-    # All weights but the input embedding, 15,009,849,344 B / (300e9 * 0.9 B/s) = 55.5920 ms; 32 layers of 67.67 us.
+    # All weights but the input embedding, 15,009,849,344 B / (300e9 B/s) = 50.03283 ms at the peak; 32 layers.
     cost = cost_of(LLAMA_8B, L4, 1)
-    assert cost.seconds(0, 0) == pytest.approx(55.5920e-3 + 32 * FITTED.layer_seconds, rel=1e-5)
-    context = 1000 * 131_072 / (300e9 * FITTED.cache_efficiency)
+    assert cost.seconds(0, 0) == pytest.approx(50.03283e-3 * FITTED.weights + 32 * FITTED.layer_seconds, rel=1e-5)
+    context = 1000 * 131_072 / 300e9 * FITTED.cache
     assert cost.seconds(1000, 0) - cost.seconds(0, 0) == pytest.approx(context, rel=1e-5)
-    assert cost.seconds(0, 0, 10) - cost.seconds(0, 0) == pytest.approx(10 * FITTED.sequence_seconds)
+    multiplied = 2 * (LLAMA_8B.parameters - 128_256 * 4_096) / 121e12 * FITTED.linear
+    assert cost.seconds(0, 0, 10) - cost.seconds(0, 0) == pytest.approx(10 * (FITTED.sequence_seconds + multiplied))
 
 
 def test_prefill_adds_two_flops_per_parameter_and_token() -> None:
     cost = cost_of(LLAMA_8B, L4, 1)
     multiplied = LLAMA_8B.parameters - 128_256 * 4_096
-    expected = 2 * multiplied * 2048 / (121e12 * FITTED.compute_efficiency)
+    expected = 2 * multiplied * 2048 / 121e12 * FITTED.linear
     assert cost.seconds(0, 2048) - cost.seconds(0, 0) == pytest.approx(expected, rel=1e-5)
 
 
 def test_tensor_parallel_divides_the_work_and_adds_all_reduces() -> None:
-    # fp8 with a bf16 output head: 70,553,706,496 B / (2 * 3350e9 * 0.9) = 11.7005 ms.
+    # fp8 with a bf16 output head: 70,553,706,496 B / (2 * 3350e9) = 10.530404 ms at the peak.
     cost = cost_of(LLAMA_70B, H100, 2, "fp8")
-    assert cost.base == pytest.approx(11.7005e-3 + 80 * FITTED.layer_seconds, rel=1e-5)
+    layers = 80 * (FITTED.layer_seconds + FITTED.hop_seconds)
+    assert cost.base == pytest.approx(10.530404e-3 * FITTED.weights + layers, rel=1e-5)
     # Two all-reduces a layer, each through reduce-scatter and all-gather: 4 * 80 * 8192 values of 2 bytes.
-    reduced = 4 * 80 * 8192 * 2 / (450e9 * FITTED.link_efficiency)
-    multiplied = 2 * (LLAMA_70B.parameters - 128_256 * 8192) / (2 * 1978e12 * FITTED.compute_efficiency)
+    reduced = 4 * 80 * 8192 * 2 / 450e9 * FITTED.reduce
+    multiplied = 2 * (LLAMA_70B.parameters - 128_256 * 8192) / (2 * 1978e12) * FITTED.linear
     assert cost.per_prefill_token == pytest.approx(multiplied + reduced, rel=1e-5)
-    assert cost.per_sequence == pytest.approx(FITTED.sequence_seconds + reduced)
+    assert cost.per_sequence == pytest.approx(FITTED.sequence_seconds + multiplied + reduced)
 
 
 def test_speedup_divides_everything() -> None:
@@ -97,9 +99,10 @@ def test_mixtures_of_experts_compute_with_the_active_parameters() -> None:
         active_parameters=3_000_000_000,
     )
     cost = cost_of(mixture, H100, 1)
-    assert cost.per_prefill_token == pytest.approx(2 * 3e9 / (989e12 * FITTED.compute_efficiency))
-    layers = 48 * (FITTED.layer_seconds + FITTED.moe_layer_seconds)
-    assert cost.base == pytest.approx(60e9 / (3350e9 * 0.9) + layers)
+    fitted = constants("vllm", "experts")
+    assert cost.per_prefill_token == pytest.approx(2 * 3e9 / 989e12 * fitted.expert_math)
+    layers = 48 * (fitted.layer_seconds + fitted.expert_layer_seconds)
+    assert cost.base == pytest.approx(60e9 / 3350e9 * fitted.experts + layers)
 
 
 # vLLM, Llama-3.1-70B in fp8, 1024 tokens in and out: all rows of TP 2 on H100 and of TP 1 on H200 of AIConfigurator's

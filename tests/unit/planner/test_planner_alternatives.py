@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.alternatives import Placement, nearest_ways
+from planner.alternatives import Placement, nearest_ways, nearest_ways_on
 from planner.catalog import gpus, instances, models
-from planner.sizing import mig_memory_gib
+from planner.sizing import DoesNotFitError, derive_engine_limits, mig_memory_gib
 
 pytestmark = pytest.mark.unit
 
@@ -107,3 +108,60 @@ def test_every_proposal_fits_and_every_model_of_the_catalogue_has_one(
         assert taken.fits(quantization=quantization), way
         assert taken.tensor_parallel <= taken.instance.gpus, way
     assert asked.fits() or ways
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "options", "ways"),
+    [
+        (
+            "meta-llama/Llama-3.3-70B-Instruct",
+            "h100",
+            {},
+            ("--tensor-parallel 4", "--quantization int4", "--gpu b200"),
+        ),
+        # Eight GPUs are too few: a pipeline of two nodes, or a larger GPU.
+        (
+            "deepseek-ai/DeepSeek-R1",
+            "h100",
+            {"tensor_parallel": 8},
+            ("--tensor-parallel 8 --pipeline-parallel 2", "--gpu h200"),
+        ),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "l4",
+            {"max_model_len": 65_536},
+            ("--max-model-len 23840", "--tensor-parallel 2", "--quantization fp8"),
+        ),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "a100-40",
+            {"mig_profile": "2g.10gb"},
+            ("--mig-profile 3g.20gb", "the whole GPU", "--quantization int4"),
+        ),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "l4",
+            {"share": 0.5},
+            ("the whole GPU", "--quantization int4", "--gpu a10g as a whole"),
+        ),
+    ],
+)
+def test_ways_without_an_instance(model: str, gpu: str, options: dict[str, Any], ways: tuple[str, ...]) -> None:
+    row, card = models()[model], gpus()[gpu]
+    found = nearest_ways_on(row, card, **options)
+    assert found == ways
+    given: dict[str, Any] = {"max_model_len": options.get("max_model_len"), "mig_profile": options.get("mig_profile")}
+    given |= {"tensor_parallel": options.get("tensor_parallel", 1), "share": options.get("share", 1.0)}
+    with pytest.raises(DoesNotFitError):
+        derive_engine_limits(row, card, **given)
+    for way in found:
+        changed: dict[str, Any] = dict(given)
+        names = re.findall(r"--([a-z-]+) (\S+)", way)
+        if "whole" in way:
+            changed |= {"mig_profile": None, "share": 1.0}
+        taken = gpus()[dict(names).get("gpu", gpu)]
+        changed |= {name.replace("-", "_"): value for name, value in names if name != "gpu"}
+        for name in ("max_model_len", "tensor_parallel", "pipeline_parallel"):
+            if isinstance(changed.get(name), str):
+                changed[name] = int(changed[name])
+        derive_engine_limits(row, taken, **changed)

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalog import Gpu, MigProfile, Model, gpus, models
+from planner.memory import MIG_NAME_TO_MEMORY
 from planner.sizing import (
     BLOCK_TOKENS,
-    MIG_NAME_TO_MEMORY,
     DoesNotFitError,
     EngineLimits,
     SizingError,

@@ -1,6 +1,6 @@
 """KV cache and weights against what vLLM itself logged, in public; docs/plan.md has the addresses.
 
-Not proven here: versions after 0.11, multimodal models, the buffers of large mixtures of experts.
+Not proven here: versions after 0.15, multimodal models, the buffers of large mixtures of experts.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Case:
 
 # vLLM 0.11 on H100: max_num_seqs 1024 and max_num_batched_tokens 8192 are its defaults there.
 H100: dict[str, Any] = {"memory_gib": gpus()["h100"].memory_gib, "share": 0.9, "seqs": 1024, "batched": 8192}
+QWEN_7B = "Qwen/Qwen2.5-7B-Instruct"
 CASES = (
     Case("meta-llama/Llama-3.1-8B-Instruct", **H100, cache_gib=51.38, weights_gib=14.99),
     Case(
@@ -45,11 +46,24 @@ CASES = (
     Case("Qwen/Qwen3-8B", gpus()["a100-40"].memory_gib, 0.9, tokens=136_080, weights_gib=15.2683),
     Case("meta-llama/Llama-3.1-8B-Instruct", 47.37, 0.9, tokens=216_624, weights_gib=14.9889),
     Case("meta-llama/Llama-3.1-8B-Instruct", 23.57, 0.85, tokens=30_960, weights_gib=14.9889),
+    Case(
+        "meta-llama/Llama-3.1-8B-Instruct",
+        gpus()["a100-40"].memory_gib,
+        0.9,
+        batched=8192,
+        tokens=157_936,
+        weights_gib=14.99,
+    ),
+    Case(QWEN_7B, gpus()["l40s"].memory_gib, 0.9, tokens=444_592, weights_gib=14.2488),
+    Case(QWEN_7B, gpus()["l40s"].memory_gib, 0.9, quantization="fp8", tokens=553_216, weights_gib=8.1426),
+    Case(QWEN_7B, gpus()["l40s"].memory_gib, 0.9, quantization="int4", tokens=611_248, weights_gib=5.1811),
 )
 
 
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case.model.rpartition('/')[2]}-{case.memory_gib}-{case.parallel}"
+    "case",
+    CASES,
+    ids=lambda case: f"{case.model.rpartition('/')[2]}-{case.quantization}-{case.memory_gib}-{case.parallel}",
 )
 def test_kv_cache_within_3_percent_and_weights_within_1(case: Case) -> None:
     model = models()[case.model]
