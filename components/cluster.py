@@ -10,6 +10,7 @@ from typing import Protocol
 import pulumi
 from pulumi_kubernetes import Provider
 
+from components.accelerators.node_images import NodeImage
 from components.clouds.rules import CloudSettings
 from components.labels import NODE_POOL
 from components.scheduling import SYSTEM_POOL, GpuPool, Taint
@@ -24,6 +25,17 @@ class Capability(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
+
+
+class RuleDelivery(StrEnum):
+    """How recording rules and alerts reach the cluster's Prometheus."""
+
+    PROMETHEUS_RULE = "prometheus-rule"
+    """As objects of the Prometheus operator (monitoring.coreos.com/v1)."""
+    CONFIG_MAP = "config-map"
+    """As ConfigMaps that a Prometheus without an operator reads."""
+    NONE = "none"
+    """Not at all: a Prometheus that takes neither."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,10 @@ class ClusterHandle:
         autoscaling: resources that bring KEDA and its CRDs where they are installed by us or by the cloud; custom
             resources are created after them and destroyed before them.
         selections: by name of a pool (`system`: the CPU nodes), where nodes are told otherwise than by our label.
+        installed: everything that was installed above the nodes; the environment's namespace comes after it and goes
+            before it.
+        node_image: operating system image of the GPU nodes; says what of the accelerator runtime is missing.
+        rules: how rules and alerts reach Prometheus; of a cluster that brings its own.
 
     What a cloud needs of its own cluster later (identifiers of networks and roles) is in a subclass of its own.
     """
@@ -138,6 +154,9 @@ class ClusterHandle:
     runtime_class: str = ""
     autoscaling: Sequence[pulumi.Resource] = ()
     selections: Mapping[str, NodeSelection] = field(default_factory=dict)
+    installed: Sequence[pulumi.Resource] = ()
+    node_image: NodeImage = NodeImage.WITH_DRIVER
+    rules: RuleDelivery = RuleDelivery.NONE
 
     @property
     def system_nodes(self) -> Mapping[str, str]:

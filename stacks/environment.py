@@ -80,8 +80,8 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     nodes = cloud.create_node_pools(
         environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )
-    cluster = install_missing(environment, cluster, nodes)
-    namespace = create_namespace(labels, cluster, tuple(nodes))
+    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()))
+    namespace = create_namespace(labels, cluster, (*nodes, *cluster.installed))
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
         model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
@@ -210,12 +210,12 @@ def simulation_args(simulation: Simulation | None, pool: NodePool) -> Simulation
 
 
 def create_namespace(
-    labels: EnvironmentLabels, cluster: ClusterHandle, nodes: tuple[pulumi.Resource, ...]
+    labels: EnvironmentLabels, cluster: ClusterHandle, after: tuple[pulumi.Resource, ...]
 ) -> Namespace:
     """The environment's namespace.
 
-    It comes after the nodes, and so goes before them: Pulumi waits until the last pod in it has ended, on a node that
-    is still there to end it.
+    It comes after the nodes and what is installed on them, and so goes before them: Pulumi waits until the last pod in
+    it has ended, on a node that is still there to end it, and no custom resource in it outlives its controller.
     """
     return Namespace(
         labels.namespace,
@@ -223,7 +223,7 @@ def create_namespace(
             name=labels.namespace,
             labels={**labels.shared, "pod-security.kubernetes.io/enforce": "baseline"},
         ),
-        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(nodes)),
+        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(after)),
     )
 
 
