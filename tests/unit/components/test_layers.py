@@ -66,7 +66,7 @@ def test_everything_where_nothing_is(engine: Engine) -> None:
     assert len(handle.installed) == 5
 
 
-@pytest.mark.parametrize("provided", [*chain.from_iterable(combinations(Capability, size) for size in range(7))])
+@pytest.mark.parametrize("provided", [*chain.from_iterable(combinations(Capability, size) for size in (0, 1, 2, 5))])
 def test_what_is_there_is_not_installed_again(engine: Engine, provided: tuple[Capability, ...]) -> None:
     handle = layers(engine, provided)
     brings = {
