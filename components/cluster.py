@@ -25,17 +25,8 @@ class Capability(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
-
-
-class RuleDelivery(StrEnum):
-    """How recording rules and alerts reach the cluster's Prometheus."""
-
-    PROMETHEUS_RULE = "prometheus-rule"
-    """As objects of the Prometheus operator (monitoring.coreos.com/v1)."""
-    CONFIG_MAP = "config-map"
-    """As ConfigMaps that a Prometheus without an operator reads."""
-    NONE = "none"
-    """Not at all: a Prometheus that takes neither."""
+    PROMETHEUS_OPERATOR = "prometheus-operator"
+    """The cluster's Prometheus acts on the Prometheus operator's objects, PrometheusRule and ServiceMonitor."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +128,6 @@ class ClusterHandle:
         installed: everything that was installed above the nodes; the environment's namespace comes after it and goes
             before it.
         node_image: operating system image of the GPU nodes; says what of the accelerator runtime is missing.
-        rules: how rules and alerts reach Prometheus; of a cluster that brings its own.
 
     What a cloud needs of its own cluster later (identifiers of networks and roles) is in a subclass of its own.
     """
@@ -156,7 +146,6 @@ class ClusterHandle:
     selections: Mapping[str, NodeSelection] = field(default_factory=dict)
     installed: Sequence[pulumi.Resource] = ()
     node_image: NodeImage = NodeImage.WITH_DRIVER
-    rules: RuleDelivery = RuleDelivery.NONE
 
     @property
     def system_nodes(self) -> Mapping[str, str]:

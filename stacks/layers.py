@@ -12,7 +12,7 @@ import pulumi
 
 from components.accelerators.runtime import AcceleratorRuntime, AcceleratorRuntimeArgs
 from components.autoscaling.keda import KEDA, Keda, KedaArgs
-from components.cluster import Capability, ClusterHandle, RuleDelivery
+from components.cluster import Capability, ClusterHandle
 from components.labels import EnvironmentLabels
 from components.observability.prometheus import PrometheusStack, PrometheusStackArgs
 from components.scheduling import GpuPool
@@ -40,7 +40,9 @@ def install_missing(
 def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:
     if Capability.PROMETHEUS in cluster.provides:
         if Capability.GRAFANA not in cluster.provides:
-            pulumi.info("the cluster brings Prometheus and no Grafana: dashboards are made, and nobody shows them")
+            pulumi.info("the cluster brings Prometheus and no Grafana: nobody shows the dashboards")
+        if Capability.PROMETHEUS_OPERATOR not in cluster.provides:
+            pulumi.info("the cluster's Prometheus takes no PrometheusRule: there are no recording rules and no alerts")
         return cluster
     grafana = Capability.GRAFANA not in cluster.provides
     made = PrometheusStack(
@@ -51,9 +53,8 @@ def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Res
     )
     return replace(
         cluster,
-        provides=cluster.provides | {Capability.PROMETHEUS, Capability.GRAFANA},
+        provides=cluster.provides | {Capability.PROMETHEUS, Capability.PROMETHEUS_OPERATOR, Capability.GRAFANA},
         prometheus_address=made.address,
-        rules=RuleDelivery.PROMETHEUS_RULE,
         installed=(*cluster.installed, made.release),
     )
 
@@ -71,7 +72,7 @@ def _accelerators(
             node_image=cluster.node_image,
             device_plugin=Capability.DEVICE_PLUGIN not in cluster.provides,
             dcgm_exporter=Capability.DCGM_EXPORTER not in cluster.provides,
-            monitors=cluster.rules is RuleDelivery.PROMETHEUS_RULE,
+            monitors=Capability.PROMETHEUS_OPERATOR in cluster.provides,
             labels=EnvironmentLabels(name).shared,
         ),
         pulumi.ResourceOptions(provider=cluster.provider),

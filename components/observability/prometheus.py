@@ -15,8 +15,7 @@ from pydantic import Field
 
 from components.base import Component
 from components.charts import SYSTEM_NODES, ContainerResources, Values, create_namespace, install
-from components.labels import CAPACITY_TYPE, COMPONENT, MODEL, NODE_POOL
-from components.observability.scraping import pod_scrape_job
+from components.observability.scraping import OBJECT_LABELS, pod_scrape_job
 from components.versions import PROMETHEUS_STACK_CHART
 
 MONITORING: Final = "monitoring"
@@ -140,12 +139,7 @@ class OperatorPart(Values):
 class KubeStateMetrics(Values):
     """What Kubernetes' objects say, as metrics; with the labels that cost and capacity are told apart by."""
 
-    metric_labels_allowlist: Sequence[str] = Field(
-        default_factory=lambda: [
-            f"nodes=[{NODE_POOL},{CAPACITY_TYPE},node.kubernetes.io/instance-type]",
-            f"pods=[{MODEL},{COMPONENT}]",
-        ]
-    )
+    metric_labels_allowlist: Sequence[str] = Field(default_factory=lambda: list(OBJECT_LABELS))
     node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
 
 

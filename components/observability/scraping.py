@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from components import labels
+
+OBJECT_LABELS: Final = (
+    f"nodes=[{labels.NODE_POOL},{labels.CAPACITY_TYPE},node.kubernetes.io/instance-type]",
+    f"pods=[{labels.MODEL},{labels.COMPONENT}]",
+)
+"""Labels of Kubernetes' objects that kube-state-metrics tells (`--metric-labels-allowlist`): whose a pod is, and which
+pool a node belongs to."""
+
 POD_ANNOTATION: Final = "__meta_kubernetes_pod_annotation_prometheus_io"
 POD_LABEL: Final = "__meta_kubernetes_pod_label_inference_platform"
 
@@ -58,6 +67,8 @@ def pod_scrape_job(discovery: dict[str, Any] | None = None, **timing: str) -> di
     return {
         "job_name": "pods",
         **timing,
+        # What a series says of itself goes first: KEDA's errors are about objects in other namespaces.
+        "honor_labels": True,
         "kubernetes_sd_configs": [{"role": "pod", **(discovery or {})}],
         "relabel_configs": pod_relabelings(),
         "metric_relabel_configs": pod_metric_relabelings(),

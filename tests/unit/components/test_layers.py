@@ -12,7 +12,7 @@ import pytest
 from pulumi_kubernetes import Provider
 
 from components.accelerators.node_images import NodeImage
-from components.cluster import Capability, ClusterHandle, GatewayExposure, RuleDelivery
+from components.cluster import Capability, ClusterHandle, GatewayExposure
 from stacks.layers import install_missing
 from tests.unit.components.samples import L4_POOL
 from tests.unit.conftest import Engine
@@ -59,14 +59,13 @@ def test_everything_where_nothing_is(engine: Engine) -> None:
         "keda-add-ons-http",
     }
     assert handle.provides == ALL
-    assert handle.rules is RuleDelivery.PROMETHEUS_RULE
     assert handle.prometheus_address == "http://prometheus-operated.monitoring.svc:9090"
     assert len(handle.autoscaling) == 2, "custom resources of KEDA come after both releases"
     assert set(handle.autoscaling) < set(handle.installed)
     assert len(handle.installed) == 5
 
 
-@pytest.mark.parametrize("provided", [*chain.from_iterable(combinations(Capability, size) for size in (0, 1, 2, 5))])
+@pytest.mark.parametrize("provided", [*chain.from_iterable(combinations(Capability, size) for size in (0, 1, 2, 6))])
 def test_what_is_there_is_not_installed_again(engine: Engine, provided: tuple[Capability, ...]) -> None:
     handle = layers(engine, provided)
     brings = {
@@ -84,7 +83,7 @@ def test_what_is_there_is_not_installed_again(engine: Engine, provided: tuple[Ca
 
 
 def test_gpus_are_watched_by_a_prometheus_that_knows_no_monitors_too(engine: Engine) -> None:
-    layers(engine, ALL - {Capability.DCGM_EXPORTER}, rules=RuleDelivery.NONE)
+    layers(engine, ALL - {Capability.DCGM_EXPORTER, Capability.PROMETHEUS_OPERATOR})
     values = engine.one("Release", "prod-accelerators-dcgm-exporter")["values"]
     assert values["serviceMonitor"]["enabled"] is False
     assert values["podAnnotations"]["prometheus.io/scrape"] == "true"
