@@ -225,7 +225,7 @@ def environment(sharing: dict[str, Any], instance: str, *models: str) -> Environ
 
 
 # Price of a node per hour and pods that share it: g6.12xlarge has 4 L4, p4de.24xlarge 8 A100 of 7 slices each.
-SHARED = {
+SHARED: dict[str, tuple[dict[str, Any], str, int]] = {
     "whole": ({"mode": "none"}, "g6.12xlarge", 4),
     "time-slicing": ({"mode": "time-slicing", "replicas": 4}, "g6.12xlarge", 16),
     "mig": ({"mode": "mig", "profile": "1g.10gb"}, "p4de.24xlarge", 56),
