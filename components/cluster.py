@@ -10,6 +10,7 @@ from typing import Protocol
 import pulumi
 from pulumi_kubernetes import Provider
 
+from components.accelerators.node_images import NodeImage
 from components.clouds.rules import CloudSettings
 from components.labels import NODE_POOL
 from components.scheduling import SYSTEM_POOL, GpuPool, Taint
@@ -24,6 +25,8 @@ class Capability(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
+    PROMETHEUS_OPERATOR = "prometheus-operator"
+    """The cluster's Prometheus acts on the Prometheus operator's objects, PrometheusRule and ServiceMonitor."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,9 @@ class ClusterHandle:
         autoscaling: resources that bring KEDA and its CRDs where they are installed by us or by the cloud; custom
             resources are created after them and destroyed before them.
         selections: by name of a pool (`system`: the CPU nodes), where nodes are told otherwise than by our label.
+        installed: everything that was installed above the nodes; the environment's namespace comes after it and goes
+            before it.
+        node_image: operating system image of the GPU nodes; says what of the accelerator runtime is missing.
 
     What a cloud needs of its own cluster later (identifiers of networks and roles) is in a subclass of its own.
     """
@@ -138,6 +144,8 @@ class ClusterHandle:
     runtime_class: str = ""
     autoscaling: Sequence[pulumi.Resource] = ()
     selections: Mapping[str, NodeSelection] = field(default_factory=dict)
+    installed: Sequence[pulumi.Resource] = ()
+    node_image: NodeImage = NodeImage.WITH_DRIVER
 
     @property
     def system_nodes(self) -> Mapping[str, str]:

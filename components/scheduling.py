@@ -93,6 +93,27 @@ class Sharing:
             case SharingMode.TIME_SLICING | SharingMode.MPS:
                 return SHARED_GPU
 
+    @property
+    def device_plugin_config(self) -> str:
+        """Name of the device plugin's configuration that makes the shares; "" where its default will do."""
+        shared = self.mode in {SharingMode.TIME_SLICING, SharingMode.MPS}
+        return f"{self.mode}-{self.slices_per_gpu}" if shared else ""
+
+    @property
+    def mig_config(self) -> str:
+        """Name of the MIG manager's layout: this profile on all GPUs; "" in other modes."""
+        return f"all-{self.profile}" if self.profile else ""
+
+    @property
+    def node_labels(self) -> dict[str, str]:
+        """By which a node tells NVIDIA's runtime how to split its GPUs."""
+        labels = {
+            "nvidia.com/device-plugin.config": self.device_plugin_config,
+            "nvidia.com/mig.config": self.mig_config,
+        }
+        mps = {"nvidia.com/mps.capable": "true"} if self.mode is SharingMode.MPS else {}
+        return {**{key: value for key, value in labels.items() if value}, **mps}
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPool:
@@ -144,6 +165,9 @@ class GpuPool:
             "node.kubernetes.io/instance-type": instance_type,
             "nvidia.com/gpu.product": self.product,
             "nvidia.com/gpu.count": str(self.gpus_per_node),
+            # NVIDIA's DaemonSets go to nodes with this label; without it they wait for node feature discovery.
+            "nvidia.com/gpu.present": "true",
+            **self.sharing.node_labels,
         }
 
     def node_capacity(self, pods: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 VLLM_ENGINE: Final = "vllm/vllm-openai:v0.32.0"
 """The engine. Its metrics' names and its `--shutdown-timeout` are those of this version."""
@@ -29,3 +29,39 @@ CLUSTER_AUTOSCALER_CHART_VERSION: Final = "9.59.0"
 
 KARPENTER_CHART_VERSION: Final = "1.14.1"
 """Of oci://public.ecr.aws/karpenter; Kubernetes 1.30 to 1.36 (Karpenter's compatibility matrix)."""
+
+class Chart(NamedTuple):
+    """A Helm chart at one version.
+
+    Attributes:
+        name: of the chart, which is also its release's.
+        repository: URL of its repository.
+        version: exact.
+    """
+
+    name: str
+    repository: str
+    version: str
+
+
+# What a cluster does not bring is installed from these. Each version is the one whose values and templates were read.
+
+KEDA_CHART: Final = Chart("keda", "https://kedacore.github.io/charts", "2.20.2")
+"""Source: github.com/kedacore/charts keda/Chart.yaml. The embedded cluster runs KEDA 2.21.0, a minor release later."""
+
+KEDA_HTTP_ADD_ON_CHART: Final = Chart("keda-add-ons-http", "https://kedacore.github.io/charts", "0.15.0")
+"""Source: github.com/kedacore/charts http-add-on/Chart.yaml; the same release as on the embedded cluster."""
+
+PROMETHEUS_STACK_CHART: Final = Chart(
+    "kube-prometheus-stack", "https://prometheus-community.github.io/helm-charts", "88.5.3"
+)
+"""Source: github.com/prometheus-community/helm-charts charts/kube-prometheus-stack/Chart.yaml (operator 0.93.1)."""
+
+DEVICE_PLUGIN_CHART: Final = Chart("nvidia-device-plugin", "https://nvidia.github.io/k8s-device-plugin", "0.20.0")
+"""Source: github.com/NVIDIA/k8s-device-plugin deployments/helm/nvidia-device-plugin/Chart.yaml."""
+
+GPU_OPERATOR_CHART: Final = Chart("gpu-operator", "https://helm.ngc.nvidia.com/nvidia", "v26.7.0")
+"""Source: release v26.7.0 of github.com/NVIDIA/gpu-operator; the repository's Chart.yaml has no release's version."""
+
+DCGM_EXPORTER_CHART: Final = Chart("dcgm-exporter", "https://nvidia.github.io/dcgm-exporter/helm-charts", "4.8.2")
+"""Source: github.com/NVIDIA/dcgm-exporter deployment/Chart.yaml."""

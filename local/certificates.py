@@ -63,6 +63,8 @@ IDENTITIES = {
     "keda-http-operator": Identity("system:serviceaccount:keda:keda-add-ons-http-operator"),
     "keda-http-external-scaler": Identity("system:serviceaccount:keda:keda-add-ons-http-external-scaler"),
     "prometheus": Identity("system:serviceaccount:monitoring:prometheus"),
+    "rule-loader": Identity("system:serviceaccount:monitoring:rule-loader"),
+    "kube-state-metrics": Identity("system:serviceaccount:kube-system:kube-state-metrics"),
 }
 
 
@@ -75,8 +77,9 @@ class Authority:
 
 
 def ensure(folder: Path) -> None:
-    """Make whatever ``folder`` lacks of the cluster's keys and certificates."""
-    if (folder / "complete").exists():
+    """Make the cluster's keys and certificates, unless ``folder`` has them for exactly these identities."""
+    complete, identities = folder / "complete", "\n".join(sorted(IDENTITIES))
+    if complete.exists() and complete.read_text() == identities:
         return
     authority = new_authority("inference-platform", folder / "ca")
     etcd = new_authority("inference-platform-etcd", folder / "etcd-ca")
@@ -95,7 +98,7 @@ def ensure(folder: Path) -> None:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ),
     )
-    (folder / "complete").touch()
+    complete.write_text(identities)
 
 
 def new_authority(name: str, stem: Path) -> Authority:

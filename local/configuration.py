@@ -8,9 +8,13 @@ from typing import Any
 
 import yaml
 
+from components.observability.scraping import pod_scrape_job
 from local.certificates import IDENTITIES, write
-from local.layout import API_PORT, DNS_ADDRESS, NODE_ADDRESS, ClusterFiles, share
+from local.layout import API_PORT, DNS_ADDRESS, KUBE_STATE_METRICS_PORT, NODE_ADDRESS, ClusterFiles, share
 from local.node_agent.images import known_images
+
+SIMULATED_DCGM_PATH = "/simulated-dcgm"
+"""Of an engine simulator; its module is not imported here, since it loads a web server."""
 
 COREFILE = """cluster.local:53 in-addr.arpa:53 {{
     bind {dns}
@@ -91,46 +95,35 @@ def prometheus_configuration(files: ClusterFiles) -> dict[str, Any]:
 
     A cluster scrapes every 15 to 30 s; here waking and scaling are to be watched.
     """
-    annotation = "__meta_kubernetes_pod_annotation_prometheus_io"
-    label = "__meta_kubernetes_pod_label_inference_platform"
-    relabel = [
-        {"source_labels": [f"{annotation}_scrape"], "regex": "true", "action": "keep"},
-        # A pod that has ended keeps its IP in the API for a moment.
-        {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Failed|Succeeded", "action": "drop"},
-        {
-            "source_labels": ["__meta_kubernetes_pod_ip", f"{annotation}_port"],
-            "regex": "(.+);(.+)",
-            "target_label": "__address__",
-            "replacement": "$1:$2",
-        },
-        # One target per pod, not one per container port.
-        {"source_labels": [f"{annotation}_path"], "regex": "(.+)", "target_label": "__metrics_path__"},
-        {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-        {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-        {"source_labels": ["__meta_kubernetes_pod_node_name"], "target_label": "node"},
-        {"source_labels": [f"{label}_model"], "target_label": "inference_model"},
-        {"source_labels": [f"{label}_component"], "target_label": "inference_component"},
-    ]
     return {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(files.rules / "*.yaml")],
         "scrape_configs": [
-            {
-                "job_name": "pods",
-                "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(files.kubeconfig_of("prometheus"))}],
-                "relabel_configs": relabel,
-                # One histogram per attempt number: hundreds of series that nobody reads.
-                "metric_relabel_configs": [
-                    {
-                        "source_labels": ["__name__"],
-                        "regex": "vllm_router_retry_backoff_duration_seconds.*",
-                        "action": "drop",
-                    }
-                ],
-            },
+            pod_scrape_job({"kubeconfig_file": str(files.kubeconfig_of("prometheus"))}),
+            simulated_dcgm_job(files),
             {"job_name": "keda-operator", "static_configs": [{"targets": ["127.0.0.1:18082"]}]},
+            {
+                "job_name": "kube-state-metrics",
+                # Namespace, pod and node are those that a series is about.
+                "honor_labels": True,
+                "static_configs": [{"targets": [f"127.0.0.1:{KUBE_STATE_METRICS_PORT}"]}],
+            },
             {"job_name": "keda-http-interceptor", "static_configs": [{"targets": ["127.0.0.1:18223"]}]},
         ],
     }
+
+
+def simulated_dcgm_job(files: ClusterFiles) -> dict[str, Any]:
+    """The simulated GPUs of engine pods, which a cluster's DCGM exporter would tell of real ones."""
+    job = pod_scrape_job({"kubeconfig_file": str(files.kubeconfig_of("prometheus"))})
+    component = "__meta_kubernetes_pod_label_inference_platform_component"
+    engines = {"source_labels": [component], "regex": "engine", "action": "keep"}
+    # The exporter knows a GPU's pod and node, and nothing of models.
+    page = [
+        {"target_label": "__metrics_path__", "replacement": SIMULATED_DCGM_PATH},
+        {"regex": "inference_(model|component)", "action": "labeldrop"},
+    ]
+    return {**job, "job_name": "simulated-dcgm", "relabel_configs": [engines, *job["relabel_configs"], *page]}
 
 
 def kwok_stages() -> list[dict[str, Any]]:

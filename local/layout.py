@@ -34,6 +34,7 @@ INTERCEPTOR_PROXY_PORT = 18080
 INTERCEPTOR_ADMIN_PORT = 18081
 EXTERNAL_SCALER_PORT = 18090
 KEDA_METRICS_PORT = 18443
+KUBE_STATE_METRICS_PORT = 18087
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class ClusterFiles:
     def configuration(self) -> Path:
         """Configuration files of the processes, written at every start."""
         return self.root / "configuration"
+
+    @property
+    def rules(self) -> Path:
+        """Prometheus' rule files, written by the rule loader."""
+        return self.configuration / "rules"
 
     @property
     def logs(self) -> Path:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from components.observability.scraping import OBJECT_LABELS
 from local.layout import (
     API_PORT,
     EXTERNAL_SCALER_PORT,
@@ -18,6 +19,7 @@ from local.layout import (
     INTERCEPTOR_ADMIN_PORT,
     INTERCEPTOR_PROXY_PORT,
     KEDA_METRICS_PORT,
+    KUBE_STATE_METRICS_PORT,
     NODE_ADDRESS,
     PROCESS_POD_CIDR,
     PROMETHEUS_PORT,
@@ -246,11 +248,48 @@ def prometheus(files: ClusterFiles) -> Process:
             f"--config.file={files.configuration / 'prometheus.yaml'}",
             f"--storage.tsdb.path={files.state / 'prometheus'}",
             "--storage.tsdb.retention.time=1d",
+            # The rule loader tells it when rules have changed.
+            "--web.enable-lifecycle",
             f"--web.listen-address={NODE_ADDRESS}:{PROMETHEUS_PORT}",
             "--log.level=warn",
         ),
         needs=("objects",),
         ready=f"http://{NODE_ADDRESS}:{PROMETHEUS_PORT}/-/ready",
+    )
+
+
+def rule_loader(files: ClusterFiles) -> Process:
+    """PrometheusRule objects become Prometheus' rule files, as the Prometheus operator does it."""
+    return Process(
+        name="rule-loader",
+        command=(
+            sys.executable,
+            "-m",
+            "local.rule_loader",
+            f"--kubeconfig={files.kubeconfig_of('rule-loader')}",
+            f"--folder={files.rules}",
+            f"--prometheus=http://{NODE_ADDRESS}:{PROMETHEUS_PORT}",
+        ),
+        needs=("objects",),
+    )
+
+
+def kube_state_metrics(files: ClusterFiles) -> Process:
+    """What the objects in the API say, as metrics: nodes, pods, Deployments, autoscalers."""
+    return Process(
+        name="kube-state-metrics",
+        command=(
+            tool("kube-state-metrics"),
+            f"--kubeconfig={files.kubeconfig_of('kube-state-metrics')}",
+            "--resources=nodes,pods,deployments,horizontalpodautoscalers",
+            f"--metric-labels-allowlist={','.join(OBJECT_LABELS)}",
+            "--host=127.0.0.1",
+            f"--port={KUBE_STATE_METRICS_PORT}",
+            "--telemetry-host=127.0.0.1",
+            f"--telemetry-port={KUBE_STATE_METRICS_PORT + 1}",
+        ),
+        needs=("objects",),
+        ready=f"http://127.0.0.1:{KUBE_STATE_METRICS_PORT}/livez",
     )
 
 
@@ -394,6 +433,8 @@ SPECIFICATIONS: tuple[Callable[[ClusterFiles], Process], ...] = (
     node_agent,
     kwok,
     prometheus,
+    rule_loader,
+    kube_state_metrics,
     keda_http_interceptor,
     keda_http_external_scaler,
     keda_http_operator,

@@ -1,6 +1,7 @@
 """From a checked configuration to components, in order, each given only what it needs.
 
-cluster -> node pools -> what the cluster does not bring -> namespace -> gateway and serving (with its scaling)
+cluster -> node pools -> what the cluster does not bring -> namespace -> rules and dashboards -> gateway and serving
+(with its scaling)
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.autoscaling.args import ScalingArgs
 from components.clouds import load_cloud, load_rules
 from components.clouds.rules import CloudRules, TaintFacts
-from components.cluster import ClusterArgs, ClusterHandle, NodePoolArgs
+from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
 from components.gateway.gateway import Gateway, GatewayArgs
 from components.labels import EnvironmentLabels
+from components.observability.delivery import Monitoring, MonitoringArgs
+from components.observability.objects import EnvironmentFacts
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
@@ -28,6 +31,7 @@ from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePo
 from stacks.config.checks_cloud import settings_of, wish_of
 from stacks.config.placement import engine_limits, shares_per_gpu
 from stacks.layers import install_missing
+from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
 
 
@@ -80,13 +84,14 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     nodes = cloud.create_node_pools(
         environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )
-    cluster = install_missing(environment, cluster, nodes)
-    namespace = create_namespace(labels, cluster, tuple(nodes))
+    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()))
+    namespace = create_namespace(labels, cluster, (*nodes, *cluster.installed))
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
         model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
         for deployment in config.model_deployments
     ]
+    create_monitoring(environment_facts(config, plan, labels), labels, cluster, namespace)
     gateway = create_gateway(labels, cluster, deployments, namespace)
     volume = cloud.create_weights(environment, args, cluster)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
@@ -211,12 +216,12 @@ def simulation_args(simulation: Simulation | None, pool: NodePool) -> Simulation
 
 
 def create_namespace(
-    labels: EnvironmentLabels, cluster: ClusterHandle, nodes: tuple[pulumi.Resource, ...]
+    labels: EnvironmentLabels, cluster: ClusterHandle, after: tuple[pulumi.Resource, ...]
 ) -> Namespace:
     """The environment's namespace.
 
-    It comes after the nodes, and so goes before them: Pulumi waits until the last pod in it has ended, on a node that
-    is still there to end it.
+    It comes after the nodes and what is installed on them, and so goes before them: Pulumi waits until the last pod in
+    it has ended, on a node that is still there to end it, and no custom resource in it outlives its controller.
     """
     return Namespace(
         labels.namespace,
@@ -224,7 +229,19 @@ def create_namespace(
             name=labels.namespace,
             labels={**labels.shared, "pod-security.kubernetes.io/enforce": "baseline"},
         ),
-        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(nodes)),
+        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(after)),
+    )
+
+
+def create_monitoring(
+    facts: EnvironmentFacts, labels: EnvironmentLabels, cluster: ClusterHandle, namespace: pulumi.Resource
+) -> Monitoring:
+    """Rules, alerts and dashboards."""
+    return Monitoring(
+        "monitoring",
+        MonitoringArgs(facts=facts, labels=labels, rules=Capability.PROMETHEUS_OPERATOR in cluster.provides),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=(namespace,),
     )
 
 

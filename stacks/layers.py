@@ -1,36 +1,105 @@
-"""What a cluster does not bring by itself, installed: accelerator runtime, observability, autoscaling."""
+"""What a cluster does not bring by itself, installed: observability, accelerator runtime, autoscaling; in this order.
+
+Prometheus comes first since its CRDs are what the others describe their metrics with.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pulumi
 
+from components.accelerators.runtime import AcceleratorRuntime, AcceleratorRuntimeArgs
+from components.autoscaling.keda import KEDA, Keda, KedaArgs
 from components.cluster import Capability, ClusterHandle
-
-NEEDED = frozenset({Capability.DEVICE_PLUGIN, Capability.PROMETHEUS, Capability.KEDA, Capability.KEDA_HTTP_ADD_ON})
-"""What gateway and serving build on."""
+from components.labels import EnvironmentLabels
+from components.observability.prometheus import PrometheusStack, PrometheusStackArgs
+from components.scheduling import GpuPool
 
 
 def install_missing(
-    name: str,  # noqa: ARG001
-    cluster: ClusterHandle,
-    nodes: Sequence[pulumi.Resource],  # noqa: ARG001
+    name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource], pools: Sequence[GpuPool]
 ) -> ClusterHandle:
     """Install what is needed and not there.
 
     Args:
-        name: prefix of the components' logical names.
+        name: prefix of the components' logical names; the environment's.
         cluster: with what it brings.
         nodes: the node pools; what is installed comes after them and goes before them.
+        pools: GPUs of the pools.
 
     Returns:
-        The cluster with everything that is needed.
-
-    Raises:
-        ValueError: something is needed that nobody installs yet.
+        The cluster with everything that is needed, and with the resources that brought it.
     """
-    missing = NEEDED - cluster.provides
-    if missing:
-        raise ValueError(f"the cluster does not bring {', '.join(sorted(missing))}, and installing it is not built yet")
-    return cluster
+    cluster = _observability(name, cluster, nodes)
+    cluster = _accelerators(name, cluster, nodes, pools)
+    return _autoscaling(name, cluster, nodes)
+
+
+def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:
+    if Capability.PROMETHEUS in cluster.provides:
+        if Capability.GRAFANA not in cluster.provides:
+            pulumi.info("the cluster brings Prometheus and no Grafana: nobody shows the dashboards")
+        if Capability.PROMETHEUS_OPERATOR not in cluster.provides:
+            pulumi.info("the cluster's Prometheus takes no PrometheusRule: there are no recording rules and no alerts")
+        return cluster
+    grafana = Capability.GRAFANA not in cluster.provides
+    made = PrometheusStack(
+        f"{name}-monitoring",
+        PrometheusStackArgs(grafana=grafana, labels=EnvironmentLabels(name).shared),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=nodes,
+    )
+    return replace(
+        cluster,
+        provides=cluster.provides | {Capability.PROMETHEUS, Capability.PROMETHEUS_OPERATOR, Capability.GRAFANA},
+        prometheus_address=made.address,
+        installed=(*cluster.installed, made.release),
+    )
+
+
+def _accelerators(
+    name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource], pools: Sequence[GpuPool]
+) -> ClusterHandle:
+    wanted = {Capability.DEVICE_PLUGIN, Capability.DCGM_EXPORTER}
+    if wanted <= cluster.provides:
+        return cluster
+    made = AcceleratorRuntime(
+        f"{name}-accelerators",
+        AcceleratorRuntimeArgs(
+            pools=pools,
+            node_image=cluster.node_image,
+            device_plugin=Capability.DEVICE_PLUGIN not in cluster.provides,
+            dcgm_exporter=Capability.DCGM_EXPORTER not in cluster.provides,
+            monitors=Capability.PROMETHEUS_OPERATOR in cluster.provides,
+            labels=EnvironmentLabels(name).shared,
+        ),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=(*nodes, *cluster.installed),
+    )
+    return replace(cluster, provides=cluster.provides | wanted, installed=(*cluster.installed, *made.releases))
+
+
+def _autoscaling(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:
+    wanted = {Capability.KEDA, Capability.KEDA_HTTP_ADD_ON}
+    if wanted <= cluster.provides:
+        return cluster
+    keda = Capability.KEDA not in cluster.provides
+    http_add_on = Capability.KEDA_HTTP_ADD_ON not in cluster.provides
+    made = Keda(
+        f"{name}-keda",
+        KedaArgs(keda=keda, http_add_on=http_add_on, labels=EnvironmentLabels(name).shared),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        # The add-on makes a ScaledObject, so KEDA must be there, whoever brings it.
+        after=(*nodes, *cluster.autoscaling),
+    )
+    return replace(
+        cluster,
+        provides=cluster.provides | wanted,
+        interceptor=made.interceptor if http_add_on else cluster.interceptor,
+        external_scaler=made.external_scaler if http_add_on else cluster.external_scaler,
+        keda_namespace=KEDA if keda else cluster.keda_namespace,
+        autoscaling=(*cluster.autoscaling, *made.releases),
+        installed=(*cluster.installed, *made.releases),
+    )

@@ -209,7 +209,8 @@ def build(tool: Tool, entry: Path, work: Path) -> None:
         flags = ["-trimpath", "-ldflags", " ".join(["-s -w", *tool.recipe.get("ldflags", [])])]
         if tags := tool.recipe.get("tags"):
             flags += ["-tags", ",".join(tags)]
-        run_go(["build", *flags, "-o", f"{result / 'bin'}/", *tool.recipe["packages"]], source, log)
+        if packages := tool.recipe["packages"]:
+            run_go(["build", *flags, "-o", f"{result / 'bin'}/", *packages], source, log)
         for old, new in tool.recipe.get("rename", {}).items():
             (result / "bin" / old).rename(result / "bin" / new)
         for spec in tool.recipe.get("files", []):

@@ -29,6 +29,7 @@ class EngineDriver:
 
     Attributes:
         lag_seconds: by how much steps took longer than computed since the start, because the machine is too slow.
+        busy_seconds: computed duration of all steps since the start.
     """
 
     def __init__(self, core: EngineCore) -> None:
@@ -36,6 +37,7 @@ class EngineDriver:
         self._loop = asyncio.get_running_loop()
         self._deadline: float | None = None
         self.lag_seconds = 0.0
+        self.busy_seconds = 0.0
         self._reported_lag = 0.0
         self._reported_at = time.monotonic()
 
@@ -57,7 +59,11 @@ class EngineDriver:
 
     def _begin(self, now: float) -> None:
         duration = self.core.schedule(now)
-        self._deadline = None if duration is None else now + duration
+        if duration is None:
+            self._deadline = None
+            return
+        self._deadline = now + duration
+        self.busy_seconds += duration
 
     def _arm(self) -> None:
         if self._deadline is not None:

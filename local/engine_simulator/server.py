@@ -20,6 +20,8 @@ from local.engine_simulator.prompts import block_hashes
 from local.engine_simulator.protocol import ApiError, GenerationRequest, parse_generation
 from local.engine_simulator.sequence import EngineSequence
 from local.engine_simulator.settings import EngineSettings
+from local.engine_simulator.simulated_dcgm import PATH as SIMULATED_DCGM_PATH
+from local.engine_simulator.simulated_dcgm import SimulatedGpuPage
 
 VLLM_VERSION = "0.32.0"
 _STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
@@ -39,6 +41,7 @@ class EngineServer:
         self._settings = settings
         self._driver = driver
         self._metrics = MetricsPage(settings, driver.core)
+        self._gpus = SimulatedGpuPage(settings, driver)
         self._created = int(time.time())
         self._keys = [key.encode() for key in settings.api_keys]
         self._draining = False
@@ -56,6 +59,7 @@ class EngineServer:
         app.router.add_route("*", "/ping", self._health)
         app.router.add_get("/version", self._version)
         app.router.add_get("/metrics", self._metrics_page)
+        app.router.add_get(SIMULATED_DCGM_PATH, self._gpu_page)
         if self._settings.dev_mode:
             app.router.add_post("/reset_prefix_cache", self._guarded(self._reset_prefix_cache))
         if self._settings.dev_mode and self._settings.arguments.enable_sleep_mode:
@@ -211,6 +215,11 @@ class EngineServer:
     async def _metrics_page(self, request: web.Request) -> web.Response:
         del request
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _gpu_page(self, request: web.Request) -> web.Response:
+        """Not vLLM's: what the DCGM exporter would say of the simulated GPU."""
+        del request
+        return web.Response(body=self._gpus.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _reset_prefix_cache(self, request: web.Request) -> web.Response:
         del request

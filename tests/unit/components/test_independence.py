@@ -62,15 +62,21 @@ def test_the_configuration_needs_no_pulumi() -> None:
 
 
 def test_images_are_pinned() -> None:
-    images = [value for name, value in vars(versions).items() if name.isupper() and not name.endswith("_VERSION")]
+    other = ("_CHART", "_VERSION")
+    images = [value for name, value in vars(versions).items() if name.isupper() and not name.endswith(other)]
     assert len(images) == 3
     assert all(re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image) for image in images)
 
 
 def test_charts_are_pinned() -> None:
-    charts = [value for name, value in vars(versions).items() if name.endswith("_CHART_VERSION")]
-    assert charts
-    assert all(re.fullmatch(r"v?\d+\.\d+\.\d+", chart) for chart in charts)
+    charts = [value for name, value in vars(versions).items() if name.isupper() and name.endswith("_CHART")]
+    assert len(charts) >= 6
+    for chart in charts:
+        assert isinstance(chart, versions.Chart)
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+", chart.version), chart
+        assert re.match(r"https://|oci://", chart.repository), chart
+    bare = [value for name, value in vars(versions).items() if name.endswith("_CHART_VERSION")]
+    assert all(re.fullmatch(r"v?\d+\.\d+\.\d+", version) for version in bare)
 
 
 def test_no_image_is_named_elsewhere() -> None:

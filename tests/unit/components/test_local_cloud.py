@@ -62,6 +62,7 @@ def test_a_node_pool_is_its_nodes_at_its_largest(engine: Engine) -> None:
                 "node.kubernetes.io/instance-type": "g6.12xlarge",
                 "nvidia.com/gpu.product": "NVIDIA-L4",
                 "nvidia.com/gpu.count": "4",
+                "nvidia.com/gpu.present": "true",
             },
             "annotations": {
                 "kwok.x-k8s.io/node": "fake",

@@ -43,6 +43,7 @@ def test_all_labels_of_a_node() -> None:
         "node.kubernetes.io/instance-type": "g6.12xlarge",
         "nvidia.com/gpu.product": "NVIDIA-L4",
         "nvidia.com/gpu.count": "4",
+        "nvidia.com/gpu.present": "true",
     }
 
 

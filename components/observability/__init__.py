@@ -1,0 +1,1 @@
+"""Prometheus and Grafana: what is scraped, recorded, shown and alerted on."""

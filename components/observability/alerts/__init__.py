@@ -1,0 +1,1 @@
+"""Alerts: budgets that burn, and faults; each with a runbook."""

@@ -1,0 +1,1 @@
+"""Recording rules: what is worth keeping, under one name on every cloud."""
