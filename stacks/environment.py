@@ -23,6 +23,7 @@ from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Tain
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.serving.weights import WeightsClaim
+from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
@@ -87,7 +88,8 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
         for deployment in config.model_deployments
     ]
-    gateway = create_gateway(labels, cluster, deployments, namespace)
+    create_tenancy(config, labels, cluster, list(pools.values()), namespace)
+    gateway = create_gateway(config, labels, cluster, deployments, namespace)
     volume = cloud.create_weights(environment, args, cluster)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     context = ServingContext(
@@ -227,7 +229,26 @@ def create_namespace(
     )
 
 
+def create_tenancy(
+    config: EnvironmentConfig,
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    pools: list[GpuPool],
+    namespace: pulumi.Resource,
+) -> Tenancy:
+    """The namespace's limits, and who may reach it."""
+    quota = config.tenancy.quota
+    args = TenancyArgs(
+        labels=labels,
+        cluster=cluster,
+        gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
+        quota=QuotaArgs(**quota.model_dump()) if quota else None,
+    )
+    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=(namespace,))
+
+
 def create_gateway(
+    config: EnvironmentConfig,
     labels: EnvironmentLabels,
     cluster: ClusterHandle,
     deployments: list[ModelDeploymentArgs],
@@ -241,6 +262,7 @@ def create_gateway(
             cluster=cluster,
             models=tuple(deployment.name for deployment in deployments),
             patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
+            key_hashes=config.tenancy.api_key_hashes,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),
         pulumi.ResourceOptions(provider=cluster.provider),
