@@ -85,7 +85,9 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     namespace = create_namespace(labels, cluster, tuple(nodes))
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
-        model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
+        model_deployment_args(
+            deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated, paused=config.paused
+        )
         for deployment in config.model_deployments
     ]
     create_tenancy(config, labels, cluster, list(pools.values()), namespace)
@@ -178,7 +180,7 @@ def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool, tags: Mapping[str, str
 
 
 def model_deployment_args(
-    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool
+    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool, paused: bool = False
 ) -> ModelDeploymentArgs:
     """A configured model deployment as a serving stack wants it, with the planner's limits where none are given."""
     engine, limits = deployment.engine, engine_limits(pool, deployment)
@@ -194,7 +196,7 @@ def model_deployment_args(
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
-        scaling=ScalingArgs(**deployment.scaling.model_dump()),
+        scaling=ScalingArgs(**deployment.scaling.model_dump(), paused=paused),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
         rollout=deployment.rollout.value,

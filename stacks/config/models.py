@@ -187,6 +187,11 @@ class EnvironmentConfig(Strictly):
         description="On everything that the cloud bills; in the form that all clouds take: lower case, digits, - and _",
         json_schema_extra={"default_text": "{}"},
     )
+    paused: bool = Field(
+        default=False,
+        strict=True,
+        description="Keep every model at zero, whatever is asked of it; nothing is deleted.",
+    )
     tenancy: Tenancy = Field(
         default_factory=Tenancy,
         description="What keeps it apart from others on the same cluster.",
