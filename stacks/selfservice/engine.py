@@ -217,7 +217,15 @@ class _Errors:
             ) from None
         if isinstance(error, automation.CommandError):
             text = str(error)
-            raise CommandError(text, Exit.POLICY if "[mandatory]" in text else Exit.ENGINE) from None
+            raise CommandError(essence(text), Exit.POLICY if "[mandatory]" in text else Exit.ENGINE) from None
+
+
+def essence(output: str) -> str:
+    """What a person needs of a failed run's output: what the policies and the resources say, without the tree."""
+    starts = [output.find(word) for word in ("Policies:", "Diagnostics:", "error:")]
+    found = [start for start in starts if start >= 0]
+    lines = output[min(found) :].splitlines() if found else output.splitlines()
+    return "\n".join(line.rstrip() for line in lines if line.strip() and not line.startswith(("@ ", " stderr:")))
 
 
 def counts(changes: Mapping[Any, int] | None) -> dict[str, int]:

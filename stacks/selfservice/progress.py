@@ -68,9 +68,10 @@ class Progress:
             return
         self.done["failed" if failed else operation] += 1
         if self.console is not None and not self._live:
-            took = time.monotonic() - begun
+            # A preview only looks: its steps take no time.
+            took = "" if self.operation.startswith("preview") else f"  {time.monotonic() - begun:.1f} s"
             word = "FAILED" if failed else operation
-            self.console.print(f"  {word:<8} {short(urn)}  {took:.1f} s", markup=False)
+            self.console.print(f"  {word:<8} {short(urn)}{took}", markup=False)
 
     def _policy(self, event: events.PolicyEvent) -> None:
         found = {
