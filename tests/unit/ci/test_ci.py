@@ -1,7 +1,7 @@
 """The comment on a pull request, and the workflows around the steps.
 
-That the steps themselves run is shown by tests/engine/test_ci.py; that a hosted runner accepts the workflows is not shown
-by any test here.
+That the steps run is shown by tests/engine/test_ci.py; that a hosted runner accepts the workflows is not shown by any
+test here.
 """
 
 from __future__ import annotations
