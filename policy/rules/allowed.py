@@ -127,7 +127,9 @@ def allowed_licences(resource: Resource, settings: LicenceSettings) -> Findings:
 class TagSettings:
     """What everything that the cloud bills carries."""
 
-    required: tuple[str, ...] = setting(("owner",), "Keys of tags, in lower case.")
+    required: tuple[str, ...] = setting(
+        ("owner|team",), "Keys of tags, in lower case; with | between them, one of these will do."
+    )
 
 
 TAG_FIELDS: Final = {
@@ -150,10 +152,10 @@ def required_tags(resource: Resource, settings: TagSettings) -> Findings:
     if path is None:
         return
     tags = {**mapping(at(resource.provider_inputs, "defaultTags", "tags")), **mapping(resource.at(*path))}
-    present = {str(key).lower() for key in tags}
-    missing = [key for key in settings.required if key not in present or known(tags.get(key)) == ""]
+    present = {str(key).lower() for key, value in tags.items() if known(value) != ""}
+    missing = [keys for keys in settings.required if not present & set(keys.split("|"))]
     if missing:
-        yield Finding(f"{'.'.join(path)}: without {', '.join(missing)}")
+        yield Finding(f"{'.'.join(path)}: without {', '.join(missing).replace('|', ' or ')}")
 
 
 RULES: Final[tuple[Rule[Any], ...]] = (

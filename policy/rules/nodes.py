@@ -145,7 +145,7 @@ def max_nodes(resources: Sequence[Resource], settings: NodesSettings) -> Finding
 class BudgetSettings:
     """What an environment may cost."""
 
-    dollars_per_hour: float = setting(100.0, "Most that the GPU nodes may cost at their largest, US dollars per hour.")
+    dollars_per_hour: float = setting(250.0, "Most that the GPU nodes may cost at their largest, US dollars per hour.")
 
 
 def cost_within_budget(resources: Sequence[Resource], settings: BudgetSettings) -> Findings:

@@ -222,7 +222,7 @@ ALLOWED = (
         deployment("l-licence"),
         "licence of 'acme/unheard-of' is not known",
     ),
-    one("required-tags", eks_pool("l-tags", tags={}), eks_pool("l-tags"), "without owner"),
+    one("required-tags", eks_pool("l-tags", tags={}), eks_pool("l-tags"), "without owner or team"),
 )
 
 CASES: tuple[Case, ...] = (*SCALING, *IMAGES, *ENGINES, *NODES, *ACCESS, *ALLOWED)

@@ -161,9 +161,9 @@ def test_an_on_demand_pool_of_the_same_name_is_the_fallback() -> None:
 
 
 def test_the_cost_is_the_plans_where_the_stack_exports_one() -> None:
-    stack = Resource(type="pulumi:pulumi:Stack", name="s", inputs={"plan": {"hourly_max": 250.0}})
+    stack = Resource(type="pulumi:pulumi:Stack", name="s", inputs={"plan": {"hourly_max": 400.0}})
     assert said("cost-within-budget", stack) == [
-        "the environment may cost $250.00 per hour by the plan, $100.00 are allowed"
+        "the environment may cost $400.00 per hour by the plan, $250.00 are allowed"
     ]
 
 
