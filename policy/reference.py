@@ -24,8 +24,8 @@ note; it is neither a violation nor passed over in silence.
 
 ```console
 $ make policy-venv                                       # once: the pack has packages of its own
-$ python -m stacks preview -s prod --policies prod       # or, with the engine itself:
-$ pulumi preview --policy-pack policy --policy-pack-config policy/levels/prod.json
+$ python -m stacks preview search-dev --policies prod    # an ordered environment; or, any stack:
+$ pulumi preview --stack prod --policy-pack policy --policy-pack-config policy/levels/prod.json
 ```
 
 A file in `policy/levels/` gives each kind of environment its enforcement: `dev.json` only advises, with `prod.json` a
