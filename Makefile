@@ -8,10 +8,10 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed-$(firstword $(shell sha256sum requirements.lock 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status load wake pulumi test lint unit engine local contract vllm bench tools venv docs lock clean
+.PHONY: help up down status load wake pulumi test lint unit engine local contract vllm bench tools venv policy-venv docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: venv tools ## Bring the dev environment up on this machine (STACK=dev): tools, cluster, pulumi up
 	@$(RUN) -m local.environment up --stack $(STACK)
@@ -41,7 +41,7 @@ lint: venv ## Linter and type checker
 unit: venv ## Tests without engine or cluster
 	@$(VENV)/bin/pytest -m unit tests/unit
 
-engine: venv tools ## Tests with the real Pulumi engine
+engine: venv tools policy-venv ## Tests with the real Pulumi engine
 	@$(VENV)/bin/pytest -m engine tests/engine
 
 local: venv tools ## Tests on an embedded cluster of their own, end to end
@@ -71,13 +71,29 @@ $(STAMP): requirements.lock
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
+# The SDK of policies needs older packages than the program: the pack has an environment of its own.
+POLICY_VENV  := build/policy-venv
+POLICY_STAMP := $(POLICY_VENV)/.installed-$(firstword $(shell sha256sum policy/requirements.lock 2>/dev/null))
+
+policy-venv: $(POLICY_STAMP) ## Install the packages of the policy pack
+
+$(POLICY_STAMP): policy/requirements.lock
+	@echo "installing the packages of the policy pack into $(POLICY_VENV)"
+	@$(PYTHON) -m venv $(POLICY_VENV)
+	@$(POLICY_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r policy/requirements.lock
+	@rm -f $(POLICY_VENV)/.installed-*
+	@touch $@
+
 docs: venv ## Write the generated parts of docs/ anew
 	@$(RUN) -m stacks schema --markdown > docs/config.md
+	@$(RUN) -m policy.reference > docs/policies.md
 	@test ! -f ../shared/data/silicon/measured.csv || $(RUN) -m planner.fit
 
-lock: venv ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+lock: venv ## Resolve the lock files anew (needs uv)
 	@uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
+	@uv pip compile policy/requirements.in --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --quiet -o policy/requirements.lock
 
 clean: ## Remove what was built in this folder (the shared cache stays)
 	@rm -rf build $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

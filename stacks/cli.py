@@ -12,16 +12,17 @@ from typing import Annotated
 
 import typer
 
+from stacks import cli_environments
 from stacks.cli_plan import app as plan_app
 
 app = typer.Typer(
-    help="The configuration of an environment: check it, see what it comes to, get its schema.",
+    help="Environments: order them, see what they need and cost, deploy, pause and remove them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 app.add_typer(plan_app, name="plan")
+cli_environments.register(app)
 
 PROJECT_FILE = "Pulumi.yaml"
 
@@ -43,7 +44,7 @@ def main() -> None:
 
 @app.callback()
 def about() -> None:
-    """The configuration of an environment: check it, see what it comes to, get its schema."""
+    """Environments: order them, see what they need and cost, deploy, pause and remove them."""
 
 
 @app.command()

@@ -26,6 +26,7 @@ from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Tain
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.serving.weights import WeightsClaim
+from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
@@ -88,11 +89,14 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     namespace = create_namespace(labels, cluster, (*nodes, *cluster.installed))
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
-        model_deployment_args(deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated)
+        model_deployment_args(
+            deployment, by_name[deployment.node_pool], pools, simulated=cluster.simulated, paused=config.paused
+        )
         for deployment in config.model_deployments
     ]
     create_monitoring(environment_facts(config, plan, labels), labels, cluster, namespace)
-    gateway = create_gateway(labels, cluster, deployments, namespace)
+    create_tenancy(config, labels, cluster, list(pools.values()), namespace)
+    gateway = create_gateway(config, labels, cluster, deployments, namespace)
     volume = cloud.create_weights(environment, args, cluster)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     context = ServingContext(
@@ -182,7 +186,7 @@ def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool, tags: Mapping[str, str
 
 
 def model_deployment_args(
-    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool
+    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool, paused: bool = False
 ) -> ModelDeploymentArgs:
     """A configured model deployment as a serving stack wants it, with the planner's limits where none are given."""
     engine, limits = deployment.engine, engine_limits(pool, deployment)
@@ -198,7 +202,7 @@ def model_deployment_args(
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
-        scaling=ScalingArgs(**deployment.scaling.model_dump()),
+        scaling=ScalingArgs(**deployment.scaling.model_dump(), paused=paused),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
         rollout=deployment.rollout.value,
@@ -245,7 +249,26 @@ def create_monitoring(
     )
 
 
+def create_tenancy(
+    config: EnvironmentConfig,
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    pools: list[GpuPool],
+    namespace: pulumi.Resource,
+) -> Tenancy:
+    """The namespace's limits, and who may reach it."""
+    quota = config.tenancy.quota
+    args = TenancyArgs(
+        labels=labels,
+        cluster=cluster,
+        gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
+        quota=QuotaArgs(**quota.model_dump()) if quota else None,
+    )
+    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=(namespace,))
+
+
 def create_gateway(
+    config: EnvironmentConfig,
     labels: EnvironmentLabels,
     cluster: ClusterHandle,
     deployments: list[ModelDeploymentArgs],
@@ -259,6 +282,7 @@ def create_gateway(
             cluster=cluster,
             models=tuple(deployment.name for deployment in deployments),
             patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
+            key_hashes=config.tenancy.api_key_hashes,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),
         pulumi.ResourceOptions(provider=cluster.provider),

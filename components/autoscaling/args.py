@@ -19,6 +19,7 @@ class ScalingArgs:
         startup_budget_seconds: longest time until a new replica answers.
         scale_down_stabilization_seconds: how long a lower number must hold before it is acted on.
         drain_seconds: what a replica gets to finish its requests.
+        paused: no replica, whatever is asked of the model.
 
     Raises:
         ValueError: a figure out of range, or, with min_replicas 0, a cooldown shorter than the start-up budget: KEDA
@@ -34,6 +35,7 @@ class ScalingArgs:
     startup_budget_seconds: int
     scale_down_stabilization_seconds: int
     drain_seconds: int
+    paused: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_replicas <= self.max_replicas or self.max_replicas < 1:

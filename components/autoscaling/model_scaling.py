@@ -24,6 +24,9 @@ from components.base import Component
 from components.cluster import ClusterHandle
 from components.labels import MODEL_HEADER, EnvironmentLabels, Workload
 
+PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
+"""KEDA holds the target at so many replicas for as long as this annotation is there."""
+
 READY_TIMEOUT: Final = "2m"
 """KEDA answers within a second; a ScaledObject that it does not accept fails the update with KEDA's message."""
 
@@ -143,7 +146,10 @@ def create_model_scaling(
             name=args.model,
             namespace=args.labels.namespace,
             labels=labels,
-            annotations={"pulumi.com/waitFor": "condition=Ready"},
+            annotations={
+                "pulumi.com/waitFor": "condition=Ready",
+                **({PAUSED: "0"} if args.scaling.paused else {}),
+            },
         ),
         spec=scaled_object(args).render(),
         # The scaler reads the route when KEDA asks it for the metric: the route comes first.

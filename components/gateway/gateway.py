@@ -72,6 +72,7 @@ class GatewayArgs:
         patience_seconds: until the first byte of the slowest answer of any model.
         drain_seconds: what requests get when the gateway is replaced.
         replicas: gateway pods.
+        key_hashes: SHA-256 in hexadecimal of the API keys that it accepts; empty: it asks for none.
     """
 
     labels: EnvironmentLabels
@@ -80,6 +81,7 @@ class GatewayArgs:
     patience_seconds: int
     drain_seconds: int
     replicas: int = 1
+    key_hashes: tuple[str, ...] = ()
 
 
 class Gateway(Component):
@@ -154,6 +156,7 @@ def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
         interceptor_port=args.cluster.interceptor.port,
         patience_seconds=args.patience_seconds,
         drain_seconds=args.drain_seconds,
+        key_hashes=args.key_hashes,
         port=PORT,
         metrics_port=METRICS_PORT,
     )

@@ -37,6 +37,7 @@ class HaproxyConfig:
         interceptor_port: its port.
         patience_seconds: longest silence between the two ends: until the first byte of the slowest answer.
         drain_seconds: what requests get when the gateway itself is replaced.
+        key_hashes: SHA-256, in lower-case hexadecimal, of the API keys that are accepted; empty: none is asked for.
         port: for clients.
         metrics_port: for Prometheus.
     """
@@ -47,6 +48,7 @@ class HaproxyConfig:
     interceptor_port: int
     patience_seconds: int
     drain_seconds: int
+    key_hashes: tuple[str, ...] = ()
     port: int = 8080
     metrics_port: int = 8404
 
@@ -168,7 +170,7 @@ def _frontend(config: HaproxyConfig) -> str:
 {known}
 
     http-request return status 404 {json_error} {no_path} unless {{ path_beg /v1/ }}
-    http-request return status 200 {json_error} {listing} if METH_GET {{ path /v1/models }}
+{_keys(config)}    http-request return status 200 {json_error} {listing} if METH_GET {{ path /v1/models }}
 {single}
 
     http-request set-var(txn.model) req.fhdr({MODEL_HEADER}) if model_in_header
@@ -181,6 +183,19 @@ def _frontend(config: HaproxyConfig) -> str:
     http-request set-header {MODEL_HEADER} %[var(txn.model)]
     http-request set-header host {config.host}
     default_backend interceptor"""
+
+
+def _keys(config: HaproxyConfig) -> str:
+    if not config.key_hashes:
+        return ""
+    error = _error("Send a valid API key: Authorization: Bearer KEY.", "invalid_api_key")
+    known = "\n".join(f"    acl known_key var(txn.key) -m str {digest}" for digest in config.key_hashes)
+    # Hashes are compared: how long that takes says nothing about a key. No key travels on.
+    return f"""    http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower
+{known}
+    http-request return status 401 content-type application/json string {error} unless known_key
+    http-request del-header authorization
+"""
 
 
 def _not_known(config: HaproxyConfig) -> str:

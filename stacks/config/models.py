@@ -36,6 +36,7 @@ from stacks.config.models_pool import (
     Sharing,
     TimeSlicing,
 )
+from stacks.config.models_tenancy import Quota, Tenancy
 from stacks.config.vocabulary import Cloud, ServingStack, WeightsStore
 
 __all__ = [
@@ -52,10 +53,12 @@ __all__ = [
     "NoSharing",
     "NodePool",
     "ProductionStack",
+    "Quota",
     "Reservation",
     "Scaling",
     "Sharing",
     "Simulation",
+    "Tenancy",
     "TimeSlicing",
     "Topology",
     "Weights",
@@ -182,6 +185,16 @@ class EnvironmentConfig(Strictly):
     tags: Mapping[TagName, TagValue] = Field(
         default_factory=dict,
         description="On everything that the cloud bills; in the form that all clouds take: lower case, digits, - and _",
+        json_schema_extra={"default_text": "{}"},
+    )
+    paused: bool = Field(
+        default=False,
+        strict=True,
+        description="Keep every model at zero, whatever is asked of it; nothing is deleted.",
+    )
+    tenancy: Tenancy = Field(
+        default_factory=Tenancy,
+        description="What keeps it apart from others on the same cluster.",
         json_schema_extra={"default_text": "{}"},
     )
     aws: AwsSettings | None = Field(default=None, description="What only AWS can be told.")

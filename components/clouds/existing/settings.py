@@ -29,6 +29,7 @@ class Provided(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
+    PROMETHEUS_OPERATOR = "prometheus-operator"
 
 
 class TaintEffect(StrEnum):

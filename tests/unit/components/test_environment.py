@@ -74,6 +74,7 @@ def test_exactly_these_components(engine: Engine) -> None:
             ("inference-platform:local:SystemNodePool", "test-system"): 1,
             ("inference-platform:local:GpuNodePool", "test-l4"): 1,
             ("inference-platform:observability:Monitoring", "monitoring"): 1,
+            ("inference-platform:tenancy:Tenancy", "tenancy"): 1,
             ("inference-platform:gateway:Gateway", "gateway"): 1,
             ("inference-platform:serving:ModelDeployment", "chat"): 1,
             ("inference-platform:serving:ModelDeployment", "code"): 1,
@@ -88,9 +89,9 @@ def test_how_many_resources_a_model_adds(engine: Engine) -> None:
         engine.seen.clear()
         build(engine, config(*(model(f"m{i}") for i in range(number))))
         counts.append((sum(engine.children().values()), sum(engine.components().values())))
-    # Provider, namespace, a system node, two GPU nodes, four of the gateway, five objects of rules, five dashboards;
-    # eleven per model and one component.
-    assert counts == [(9 + 10 + 11 * n, 5 + n) for n in (1, 2, 10)]
+    # Provider, namespace, a system node, two GPU nodes, four of the gateway, two network policies, five of rules,
+    # five dashboards; eleven per model and one component.
+    assert counts == [(11 + 10 + 11 * n, 6 + n) for n in (1, 2, 10)]
 
 
 @pytest.mark.usefixtures("kubeconfig")

@@ -67,6 +67,8 @@ def test_the_environment_makes_a_namespace_and_nothing_else_of_the_clusters(
     assert engine.components() == Counter(
         {
             ("inference-platform:existing:ExistingCluster", "one"): 1,
+            ("inference-platform:observability:Monitoring", "monitoring"): 1,
+            ("inference-platform:tenancy:Tenancy", "tenancy"): 1,
             ("inference-platform:gateway:Gateway", "gateway"): 1,
             ("inference-platform:serving:ModelDeployment", "chat"): 1,
         }
@@ -275,7 +277,8 @@ def test_no_kubeconfig_is_one_message(tmp_path: Path) -> None:
                 "node_pools[0].provisioner: the nodes of an existing cluster are not made by this environment "
                 "(got 'auto'); choose from node-group. Remove it; whoever makes the nodes decides.",
                 "existing.provides[0]: not one of the words that can stand here (got 'kedaa'); choose from keda, "
-                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on. Did you mean keda?",
+                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on, prometheus-operator. "
+                "Did you mean keda?",
             ],
         ),
         (

@@ -6,6 +6,7 @@ Does not prove: name resolution inside a cluster, load, or that the interceptor 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import subprocess
@@ -319,3 +320,25 @@ def test_it_is_as_patient_as_it_is_told() -> None:
 def test_it_binds_its_own_address_only() -> None:
     binds = [line.split()[1] for line in render(CONFIG).splitlines() if line.strip().startswith("bind ")]
     assert binds == ['"${POD_IP}:8080"', '"${POD_IP}:8404"']
+
+
+KEY = "sk-of-one-client"
+WITH_KEYS = replace(
+    CONFIG, key_hashes=(hashlib.sha256(b"another").hexdigest(), hashlib.sha256(KEY.encode()).hexdigest())
+)
+
+
+@pytest.mark.parametrize("sent", [{}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}])
+async def test_without_a_valid_key_nothing_is_answered(tmp_path: Path, sent: dict[str, str]) -> None:
+    async with running(WITH_KEYS, folder=tmp_path) as gateway:
+        status, answer = await gateway.post(body(model="chat"), **sent)
+        assert (status, answer["error"]["code"]) == (401, "invalid_api_key")
+        assert (await gateway.get("/v1/models"))[0] == 401
+        assert gateway.interceptor.requests == []
+
+
+async def test_a_valid_key_opens_and_travels_no_further(tmp_path: Path) -> None:
+    async with running(WITH_KEYS, folder=tmp_path) as gateway:
+        assert (await gateway.post(body(model="chat"), authorization=f"Bearer {KEY}"))[0] == 200
+        (arrived,) = gateway.interceptor.requests
+        assert "authorization" not in arrived.headers

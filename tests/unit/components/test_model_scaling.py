@@ -115,6 +115,12 @@ def test_pulumi_waits_until_keda_has_accepted_it(engine: Engine) -> None:
     assert scaled_object(engine)["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready"}
 
 
+def test_a_paused_model_is_held_at_zero(engine: Engine) -> None:
+    paused = replace(deployment().scaling, paused=True)
+    annotations = scaled_object(engine, scaling=paused)["metadata"]["annotations"]
+    assert annotations["autoscaling.keda.sh/paused-replicas"] == "0"
+
+
 def test_the_whole_route(engine: Engine) -> None:
     engine.run(lambda: ModelDeployment("chat", context(), CHAT))
     made = engine.one(ROUTE, "chat-route")

@@ -90,6 +90,7 @@ def test_the_node_pool_never_moves_a_loaded_model(engine: Engine) -> None:
                     "inference.platform/capacity-type": "spot",
                     "nvidia.com/gpu.product": "NVIDIA-L4",
                     "nvidia.com/gpu.count": "4",
+                    "nvidia.com/gpu.present": "true",
                 }
             },
             "spec": {

@@ -57,6 +57,7 @@ def test_a_pool_is_a_node_group_with_a_launch_template(engine: Engine) -> None:
             "inference.platform/capacity-type": "on-demand",
             "nvidia.com/gpu.product": "NVIDIA-L4",
             "nvidia.com/gpu.count": "4",
+            "nvidia.com/gpu.present": "true",
             "k8s.amazonaws.com/accelerator": "NVIDIA-L4",
         },
         "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],

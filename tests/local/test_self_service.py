@@ -1,0 +1,343 @@
+"""Environments that teams order themselves, on an embedded cluster that they share.
+
+Every step is a process of its own: `python -m stacks ...`. Proves what the API server holds and counts; no network here
+enforces a NetworkPolicy, and models stay at zero, so that no engine runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.generic_resource import create_namespaced_resource
+from lightkube.models.core_v1 import Container, NodeSpec, PodSpec, ResourceRequirements, Taint
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota, Service
+from lightkube.resources.networking_v1 import NetworkPolicy
+
+from local import cluster
+from local.layout import REPOSITORY, ClusterFiles, tool
+
+pytestmark = pytest.mark.local
+
+TEAMS = ("red", "green", "blue")
+EACH = int(os.environ.get("SELF_SERVICE_ENVIRONMENTS", "10"))
+DOLLARS = 4.6016 / 4
+"""One replica takes one of the four L4s of a g6.12xlarge: the catalogue's list price, per hour."""
+
+ScaledObject = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+InterceptorRoute = create_namespaced_resource("http.keda.sh", "v1beta1", "InterceptorRoute", "interceptorroutes")
+KINDS = (Deployment, Service, ConfigMap, ResourceQuota, NetworkPolicy, ScaledObject, InterceptorRoute)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A shared cluster, and the commands with a catalogue and a workspace of their own."""
+
+    folder: Path
+    kubeconfig: Path
+    client: Client
+
+    @property
+    def variables(self) -> dict[str, str]:
+        own = {"INFERENCE_PLATFORM_WORKSPACE": str(self.folder / "ws"), "INFERENCE_PLATFORM_PARALLEL": "3"}
+        return {**os.environ, **own, "INFERENCE_PLATFORM_CATALOG": str(self.folder / "catalog")}
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "stacks", *words],
+            cwd=REPOSITORY,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, status: int = 0) -> tuple[str, str]:
+        """Run a command; what it printed."""
+        process = self.start(*words)
+        output, errors = process.communicate(timeout=600)
+        assert process.returncode == status, f"{words}: {process.returncode}\n{output[-3000:]}\n{errors[-3000:]}"
+        return output, errors
+
+    def order(self, name: str, team: str, *more: str) -> None:
+        model = "chat=meta-llama/Llama-3.1-8B-Instruct"
+        self.run("new", name, "--team", team, "--template", "shared", "--model", model, *more)
+
+    def objects(self, name: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """What an environment consists of, without what the cluster itself writes."""
+        found = {}
+        for kind in KINDS:
+            for item in self.client.list(kind, namespace=f"inference-{name}"):
+                plain = item.to_dict()  # type: ignore[attr-defined]
+                key = (kind.__name__, str(plain["metadata"]["name"]))
+                if key != ("ConfigMap", "kube-root-ca.crt"):
+                    found[key] = plain
+        return found
+
+
+def node(name: str, pool: str, capacity: dict[str, str], taints: list[Taint]) -> Node:
+    """A node whose life KWOK simulates."""
+    annotations = {"kwok.x-k8s.io/node": "fake", "inference.platform/capacity": json.dumps(capacity)}
+    labels = {"kubernetes.io/os": "linux", "inference.platform/node-pool": pool}
+    metadata = ObjectMeta(name=name, labels=labels, annotations=annotations)
+    return Node(metadata=metadata, spec=NodeSpec(providerID=f"local:///{name}", taints=taints))
+
+
+def catalog(folder: Path, kubeconfig: Path) -> None:
+    """One template and three teams with a budget for their environments and not one more."""
+    template = {
+        "description": "a namespace",
+        "environment": {
+            "cloud": "existing",
+            "serving_stack": "manifests",
+            "existing": {
+                "kubeconfig": str(kubeconfig),
+                "provides": ["device-plugin", "dcgm-exporter", "prometheus", "grafana", "keda", "keda-http-add-on"],
+            },
+            "node_pools": [{"name": "l4", "instance_type": "g6.12xlarge", "max_nodes": 1}],
+        },
+        "node_pool": "l4",
+        "scaling": {"startup_budget_seconds": 5, "cooldown_seconds": 60, "drain_seconds": 5},
+        "choices": {"models": ["meta-llama/*"], "max_models": 1, "max_replicas": 1},
+        "quota": {"gpus": 1, "pods": 6},
+        "dollars_per_hour": 2,
+        "ttl_hours": 240,
+        "grace_hours": 24,
+        "policies": "none",
+    }
+    (folder / "templates").mkdir(parents=True)
+    (folder / "templates" / "shared.yaml").write_text(yaml.safe_dump(template))
+    team = {"dollars_per_hour": round(DOLLARS * EACH + 0.5, 2), "max_environments": 50}
+    (folder / "teams.yaml").write_text(yaml.safe_dump(dict.fromkeys((*TEAMS, "spare"), team)))
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    root = Path(tempfile.mkdtemp(prefix="ip-"))
+    files = ClusterFiles(root / "shared")
+    try:
+        cluster.up(files, gateway_port=0)
+        client = Client(config=KubeConfig.from_file(str(files.kubeconfig)))
+        taints = [Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")]
+        gpus = {"cpu": "48", "memory": "192Gi", "nvidia.com/gpu": "4", "pods": "110"}
+        client.create(node("shared-gpu", "l4", gpus, taints))
+        client.create(node("shared-cpu", "system", {"cpu": "64", "memory": "256Gi", "pods": "250"}, []))
+        catalog(root / "catalog", files.kubeconfig)
+        yield Platform(root, files.kubeconfig, client)
+    finally:
+        cluster.stop(files)
+        shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def thirty(platform: Platform) -> list[str]:
+    """Three teams' environments, ordered and brought up at once; the first of each has a key."""
+    names = [f"{team}-{index}" for team in TEAMS for index in range(EACH)]
+    for name in names:
+        team, index = name.split("-")
+        platform.order(name, team, *(("--ttl", "1h") if name == "red-0" else ()))
+        if index == "0":
+            platform.run("key", name, "--to", str(platform.folder / f"{name}.key"))
+    begun = time.monotonic()
+    running = {name: platform.start("up", name, "--json") for name in names}
+    results = {name: (*process.communicate(timeout=1500), process.returncode) for name, process in running.items()}
+    print(f"{len(names)} environments in {time.monotonic() - begun:.0f} s")
+    assert {name: found for name, found in results.items() if found[2] != 0} == {}
+    return names
+
+
+def test_each_environment_has_a_namespace_a_quota_a_network_and_keys_of_its_own(
+    platform: Platform, thirty: list[str]
+) -> None:
+    label = "inference.platform/environment"
+    for name in thirty:
+        found = platform.objects(name)
+        quota = found["ResourceQuota", "environment"]["spec"]["hard"]
+        assert quota == {"requests.nvidia.com/gpu": "1", "pods": "6"}
+        closed = found["NetworkPolicy", "closed-to-others"]["spec"]
+        assert closed["podSelector"] == {}
+        assert closed["ingress"][0]["from"][0] == {"podSelector": {}}, "from its own namespace, and no other team's"
+        assert found["InterceptorRoute", "chat"]["spec"]["rules"][0]["hosts"] == [f"gateway.inference-{name}.svc"]
+        assert found["ScaledObject", "chat"]["spec"]["minReplicaCount"] == 0
+        key = platform.folder / f"{name}.key"
+        config = found["ConfigMap", "gateway"]["data"]["haproxy.cfg"]
+        if key.exists():
+            assert hashlib.sha256(key.read_bytes().strip()).hexdigest() in config
+            assert key.read_text().strip() not in config
+        # Nothing that bears its name is in a namespace of others.
+        for kind in (Deployment, Service, NetworkPolicy):
+            owned: list[Any] = list(platform.client.list(kind, namespace="*", labels={label: name}))
+            assert owned
+            assert {item.metadata.namespace for item in owned if item.metadata} == {f"inference-{name}"}
+    hashes = [platform.folder / f"{team}-0.key" for team in TEAMS]
+    assert len({file.read_text() for file in hashes}) == len(TEAMS)
+
+
+def test_the_api_server_holds_an_environment_to_its_quota(platform: Platform, thirty: list[str]) -> None:
+    greedy = Container(
+        name="greedy",
+        image="example.com/greedy:1",
+        resources=ResourceRequirements(limits={"nvidia.com/gpu": "2"}, requests={"nvidia.com/gpu": "2"}),
+    )
+    pod = Pod(metadata=ObjectMeta(name="greedy", namespace=f"inference-{thirty[1]}"), spec=PodSpec(containers=[greedy]))
+    with pytest.raises(ApiError, match="exceeded quota"):
+        platform.client.create(pod)
+
+
+def test_one_over_the_budget_is_refused_with_the_reason(platform: Platform, thirty: list[str]) -> None:
+    model = "chat=meta-llama/Llama-3.1-8B-Instruct"
+    _, errors = platform.run("new", "blue-more", "--team", "blue", "-t", "shared", "-m", model, status=2)
+    assert f"blue-more is refused: it may cost ${DOLLARS:.2f} per hour, and team blue has $" in errors
+    assert f"left of ${round(DOLLARS * EACH + 0.5, 2):.2f}" in errors
+    listed = json.loads(platform.run("list", "--json")[0])
+    assert sorted(row["environment"] for row in listed) == sorted(thirty)
+
+
+def test_reap_pauses_then_destroys_the_expired_and_touches_nothing_else(platform: Platform, thirty: list[str]) -> None:
+    others = [name for name in thirty if name != "red-0"]
+    before = {name: platform.objects(name) for name in others}
+    created = json.loads((platform.folder / "ws" / "red-0" / "record.json").read_text())["created"]
+    day = created[:10]
+    assert platform.run("reap", "--json")[0].strip() == "[]", "nothing has expired yet"
+
+    (paused,) = json.loads(platform.run("reap", "--json", "--at", later(created, hours=2))[0])
+    assert (paused["environment"], paused["action"]) == ("red-0", "paused"), day
+    scaling = platform.objects("red-0")["ScaledObject", "chat"]
+    assert scaling["metadata"]["annotations"]["autoscaling.keda.sh/paused-replicas"] == "0"
+    assert json.loads(platform.run("reap", "--json", "--at", later(created, hours=20))[0]) == [], "within its grace"
+
+    (destroyed,) = json.loads(platform.run("reap", "--json", "--at", later(created, hours=27))[0])
+    assert (destroyed["environment"], destroyed["action"]) == ("red-0", "destroyed")
+    with pytest.raises(ApiError, match="not found"):
+        platform.client.get(Namespace, "inference-red-0")
+    after = {name: platform.objects(name) for name in others}
+    for name in others:
+        assert settled(after[name]) == settled(before[name]), name
+
+
+def later(moment: str, hours: float) -> str:
+    from datetime import datetime, timedelta
+
+    return (datetime.fromisoformat(moment) + timedelta(hours=hours)).isoformat()
+
+
+def settled(objects: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Identity, generation and contents, without what controllers report."""
+    ours = {}
+    for key, item in objects.items():
+        metadata = {name: value for name, value in item["metadata"].items() if name in {"uid", "generation", "labels"}}
+        body = {name: value for name, value in item.items() if name not in {"metadata", "status"}}
+        ours[key] = {**body, "metadata": metadata}
+    return ours
+
+
+@pytest.mark.parametrize("killed", ["the command", "the command and its engine"])
+def test_a_crash_in_the_middle_of_up_is_recovered_by_the_next_command(platform: Platform, killed: str) -> None:
+    name = f"crash-{len(killed)}"
+    platform.order(name, "spare")
+    process = platform.start("up", name)
+    namespace = f"inference-{name}"
+    deadline = time.monotonic() + 120
+    while not list(platform.client.list(Service, namespace=namespace)):
+        assert time.monotonic() < deadline, process.poll()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    folder = platform.folder / "ws" / name
+    if "engine" in killed:
+        for pid in marked(folder):
+            os.kill(pid, signal.SIGKILL)
+    platform.run("up", name)
+    # Nothing is left of the first run: no lock, no process, nothing to do.
+    assert list((platform.folder / "ws" / ".state" / ".pulumi" / "locks").glob(f"**/{name}/*.json")) == []
+    assert (folder / "lock").read_text() == ""
+    assert marked(folder) == []
+    changes = json.loads(platform.run("preview", name, "--json")[0])["changes"]
+    assert set(changes) == {"same"}
+    assert ("ScaledObject", "chat") in platform.objects(name)
+    assert json.loads(platform.run("history", name, "--json")[0])[0]["result"] == "succeeded"
+    platform.run("destroy", name, "--yes")
+
+
+def marked(folder: Path) -> list[int]:
+    """Processes that a run of this environment has started."""
+    mark = f"INFERENCE_PLATFORM_RUN={folder}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found
+
+
+def test_two_operations_on_one_environment_queue(platform: Platform) -> None:
+    platform.order("queue", "spare")
+    first = platform.start("up", "queue")
+    lock = platform.folder / "ws" / "queue" / "lock"
+    deadline = time.monotonic() + 60
+    while not (lock.exists() and lock.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    _, refused = platform.run("up", "queue", "--no-wait", status=5)
+    assert "queue is busy with `up` of process" in refused
+    _, waited = platform.run("up", "queue")
+    assert "waiting" in waited
+    assert first.wait(timeout=10) == 0, "the second began when the first had ended"
+    first.communicate()
+    platform.run("destroy", "queue", "--yes")
+
+
+def test_exported_manifests_make_the_same_live_objects(platform: Platform) -> None:
+    platform.order("export", "spare")
+    folder = platform.folder / "manifests"
+    platform.run("export", "export", "--to", str(folder))
+    platform.run("up", "export")
+    deployed = comparable(platform.objects("export"))
+    platform.run("destroy", "export", "--yes")
+    with pytest.raises(ApiError, match="not found"):
+        platform.client.get(Namespace, "inference-export")
+    kubectl = [tool("kubectl"), "--kubeconfig", str(platform.kubeconfig), "apply", "--server-side", "-k", str(folder)]
+    applied = subprocess.run(kubectl, capture_output=True, text=True, check=False)
+    assert applied.returncode == 0, applied.stderr
+    deadline = time.monotonic() + 60
+    while comparable(platform.objects("export")) != deployed and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert comparable(platform.objects("export")) == deployed
+    platform.client.delete(Namespace, "inference-export")
+
+
+def comparable(objects: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What an object is, without who made it, when, and what the cluster has drawn for it."""
+    result = {}
+    for key, item in objects.items():
+        metadata = item["metadata"]
+        notes = {
+            name: value
+            for name, value in (metadata.get("annotations") or {}).items()
+            if not name.startswith(("pulumi.com/", "kubectl.kubernetes.io/", "deployment.kubernetes.io/"))
+        }
+        spec = {name: value for name, value in (item.get("spec") or {}).items() if not name.startswith("clusterIP")}
+        body = {name: value for name, value in item.items() if name not in {"metadata", "spec", "status"}}
+        kept = {"name": metadata["name"], "labels": metadata.get("labels"), "finalizers": metadata.get("finalizers")}
+        result[key] = {**body, "spec": spec, "metadata": {**kept, "annotations": notes}}
+    return result

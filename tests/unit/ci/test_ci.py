@@ -1,0 +1,125 @@
+"""The comment on a pull request, and the workflows around the steps.
+
+That the steps run is shown by tests/engine/test_ci.py; that a hosted runner accepts the workflows is not shown by any
+test here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ci.comment import comment, sections, verdict
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[3]
+WORKFLOWS = (ROOT / "ci/github/inference-platform.yml", ROOT / "ci/gitlab/inference-platform.gitlab-ci.yml")
+
+PREVIEW = """Previewing update (prod):
+ +  kubernetes:core/v1:Namespace n create
+Policies:
+    inference-platform@v0.1.0 (local: policy)
+        - [advisory] [severity: medium]  required-tags  (aws:eks/cluster:Cluster: prod)
+Diagnostics:
+  pulumi:pulumi:Stack (p):
+    hello ``` there
+
+Resources:
+    + 3 to create
+"""
+
+
+def plan(largest: float) -> dict[str, Any]:
+    return {"hourly_min": 1.0, "hourly_max": largest, "models": [], "pools": []}
+
+
+def test_cost_changes_and_policies_are_in_the_comment() -> None:
+    text = comment("prod", plan(12.5), plan(10.0), PREVIEW)
+    assert text.startswith("<!-- inference-platform:prod -->\n### `prod`: :warning: policies advise a change\n")
+    assert "| at its largest | 10.00 | 12.50 | +2.50 |" in text
+    assert "| at its smallest | 1.00 | 1.00 |  |" in text
+    assert "+ 3 to create" in text
+    assert "required-tags" in text
+    assert "| `hourly_max` | 10.0 | 12.5 |" in text
+
+
+def test_a_new_stack_has_no_before() -> None:
+    text = comment("prod", plan(12.5), None, PREVIEW)
+    assert "| at its largest | - | 12.50 |  |" in text
+    assert "figures of the plan" not in text
+
+
+@pytest.mark.parametrize(
+    ("preview", "says"),
+    [
+        ("fine", "can be deployed"),
+        ("- [advisory] x", "advise"),
+        ("- [mandatory] x\nerror: preview failed", "a mandatory policy objects"),
+        ("error: no credentials", "the preview failed"),
+    ],
+)
+def test_the_verdict(preview: str, says: str) -> None:
+    assert says in verdict(preview)
+
+
+def test_nothing_that_a_resource_says_ends_the_fence() -> None:
+    text = comment("prod", plan(1), None, PREVIEW.replace("+ 3 to create", "```` + 3").replace("hello", "error: hello"))
+    assert "`````text\n    ```` + 3\n`````" in text
+
+
+def test_the_parts_of_a_preview() -> None:
+    assert set(sections(PREVIEW)) == {"Policies", "Diagnostics", "Resources"}
+
+
+# The workflows
+
+
+def scripts(node: Any) -> Iterator[str]:
+    """Every command of a workflow."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in {"run", "script", "before_script", "after_script"}:
+                yield from [value] if isinstance(value, str) else value
+            else:
+                yield from scripts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from scripts(value)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_calls_steps_that_exist_with_what_they_take(workflow: Path) -> None:
+    commands = list(scripts(yaml.safe_load(workflow.read_text())))
+    called = {}
+    for command in commands:
+        for found in re.finditer(r"(ci/\w+\.sh)((?: \"[^\"]+\")*)", command):
+            called[found[1]] = len(re.findall(r"\"[^\"]+\"", found[2]))
+    assert called == {"ci/pull_request.sh": 3, "ci/deploy.sh": 2, "ci/drift.sh": 1}
+    for script in called:
+        assert os.access(ROOT / script, os.X_OK)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_rules_of_make_that_a_workflow_uses_exist(workflow: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in scripts(yaml.safe_load(workflow.read_text())):
+        if command.startswith("make "):
+            for rule in command.partition("&&")[0].split()[1:]:
+                assert re.search(rf"^{rule}:", makefile, re.MULTILINE), rule
+
+
+def test_a_deployment_is_approved_and_only_a_preview_comments() -> None:
+    github = yaml.safe_load(WORKFLOWS[0].read_text())
+    assert github["jobs"]["deploy"]["environment"] == "production"
+    assert github["permissions"] == {"contents": "read"}
+    writers = [name for name, job in github["jobs"].items() if job["permissions"].get("pull-requests") == "write"]
+    assert writers == ["preview"]
+    gitlab = yaml.safe_load(WORKFLOWS[1].read_text())
+    assert gitlab["deploy"]["rules"][0]["when"] == "manual"
