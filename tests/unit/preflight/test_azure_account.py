@@ -68,7 +68,8 @@ class Recorded(HttpTransport[HttpRequest, Any]):
         if self._status == 200:
             name = next(file for part, file in reversed(ANSWERS.items()) if part in request.url)
             body = (RECORDINGS / name).read_bytes()
-        return RestHttpClientTransportResponse(request=request, internal_response=_Raw(self._status, body))
+        raw = _Raw(self._status, body)
+        return RestHttpClientTransportResponse(request=request, internal_response=raw)  # type: ignore[no-untyped-call]
 
     def open(self) -> None:
         """Nothing to open."""
