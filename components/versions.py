@@ -30,6 +30,7 @@ CLUSTER_AUTOSCALER_CHART_VERSION: Final = "9.59.0"
 KARPENTER_CHART_VERSION: Final = "1.14.1"
 """Of oci://public.ecr.aws/karpenter; Kubernetes 1.30 to 1.36 (Karpenter's compatibility matrix)."""
 
+
 class Chart(NamedTuple):
     """A Helm chart at one version.
 

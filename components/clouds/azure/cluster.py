@@ -12,6 +12,7 @@ from pulumi_azure_native.authorization import ManagementLockByScope
 from pulumi_azure_native.resources import ResourceGroup
 from pulumi_kubernetes import Provider
 
+from components.accelerators.node_images import NodeImage
 from components.base import Component
 from components.clouds.azure.audit import AuditLog, AuditLogArgs
 from components.clouds.azure.handle import AzureClusterHandle
@@ -31,7 +32,7 @@ from components.clouds.azure.managed_cluster import (
 from components.clouds.azure.network import Network, NetworkArgs
 from components.clouds.azure.rules import RULES
 from components.clouds.azure.secrets_key import SecretsKey, SecretsKeyArgs
-from components.clouds.azure.settings import AzureSettings, Outbound, Tier
+from components.clouds.azure.settings import AzureSettings, OperatingSystem, Outbound, Tier
 from components.cluster import Capability, ClusterArgs, GatewayExposure
 from components.versions import AZURE_KUBERNETES_VERSION
 
@@ -109,6 +110,7 @@ class AzureCluster(Component):
             ),
             provides=frozenset({Capability.KEDA}) if settings.keda_add_on else frozenset(),
             simulated=False,
+            node_image=node_image(settings),
             kubeconfig=kubeconfig,
             gateway=GatewayExposure(
                 service_type="LoadBalancer",
@@ -247,3 +249,10 @@ class AzureCluster(Component):
                 resource_group_name=group.name, resource_name=cluster.name, format="exec", opts=opts
             ).apply(lambda answer: answer.kubeconfigs[0].value)
         return pulumi.Output.secret(found.apply(lambda value: base64.b64decode(value).decode()))
+
+
+def node_image(settings: AzureSettings) -> NodeImage:
+    """What of the accelerator runtime the GPU nodes bring."""
+    if not settings.install_gpu_driver:
+        return NodeImage.AKS_NO_DRIVER
+    return NodeImage.AKS_UBUNTU if settings.os is OperatingSystem.UBUNTU else NodeImage.AKS_AZURE_LINUX

@@ -149,6 +149,13 @@ def _check_mig(pool: PoolWish, environment: EnvironmentWish) -> Iterator[Objecti
             message="MIG pools need Ubuntu nodes, and azure.os is azure-linux",
             fix="Set azure.os: ubuntu.",
         )
+    if setting(environment, "install_gpu_driver") is False:
+        yield Objection(
+            field="sharing.mode",
+            value="mig",
+            message="AKS splits GPUs when it installs their driver, and azure.install_gpu_driver is false",
+            fix="Set azure.install_gpu_driver: true.",
+        )
 
 
 def _check_auto(pool: PoolWish) -> Iterator[Objection]:

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.accelerators.node_images import NodeImage
 from components.base import Component
 from components.clouds import load_cloud
 from components.clouds.azure.cloud import AzureCloud
@@ -392,6 +393,21 @@ def test_what_the_cluster_brings(engine: AzureEngine) -> None:
     assert with_keda.provides == frozenset({Capability.KEDA})
     assert with_keda.keda_namespace == "kube-system"
     assert with_keda.gateway.annotations == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "image"),
+    [
+        ({}, NodeImage.AKS_UBUNTU),
+        ({"os": "azure-linux"}, NodeImage.AKS_AZURE_LINUX),
+        ({"install_gpu_driver": False}, NodeImage.AKS_NO_DRIVER),
+        ({"install_gpu_driver": False, "os": "azure-linux"}, NodeImage.AKS_NO_DRIVER),
+    ],
+)
+def test_the_runtime_is_told_what_the_nodes_bring(
+    engine: AzureEngine, settings: dict[str, Any], image: NodeImage
+) -> None:
+    assert engine.run(lambda: build(settings=settings)).node_image is image
 
 
 def test_the_handle_has_what_pools_and_weights_need(engine: AzureEngine) -> None:

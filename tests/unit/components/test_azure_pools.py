@@ -86,6 +86,7 @@ def test_an_on_demand_pool(engine: AzureEngine) -> None:
             "inference.platform/capacity-type": "on-demand",
             "nvidia.com/gpu.product": "NVIDIA-H100",
             "nvidia.com/gpu.count": "8",
+            "nvidia.com/gpu.present": "true",
         },
         "nodeTaints": ["nvidia.com/gpu=present:NoSchedule"],
         "upgradeSettings": {"maxSurge": "0", "maxUnavailable": "1", "drainTimeoutInMinutes": 30},
@@ -186,6 +187,8 @@ def test_every_default_slice_of_a_gpu_has_a_profile_at_azure() -> None:
 def test_the_autoscaler_is_told_of_shared_gpus(engine: AzureEngine, mode: SharingMode) -> None:
     found = agent_pool(engine, pool_args(sharing=Sharing(mode, 4)))
     assert found["tags"][f"{RESOURCES}nvidia.com_gpu.shared"] == "32"
+    # By which the device plugin knows how to share the GPUs of these nodes.
+    assert found["nodeLabels"]["nvidia.com/device-plugin.config"] == f"{mode}-4"
     assert "gpuInstanceProfile" not in found
 
 
@@ -232,6 +235,7 @@ def test_node_auto_provisioning(engine: AzureEngine) -> None:
                     "inference.platform/capacity-type": "spot-with-fallback",
                     "nvidia.com/gpu.product": "NVIDIA-H100",
                     "nvidia.com/gpu.count": "8",
+                    "nvidia.com/gpu.present": "true",
                 }
             },
             "spec": {

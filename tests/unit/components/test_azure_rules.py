@@ -138,6 +138,12 @@ def test_mig_on_azure_linux() -> None:
     assert errors(H100, azure={"os": "azure-linux"}) == {}
 
 
+def test_mig_without_the_driver_of_aks() -> None:
+    found = errors({**H100, **MIG, "min_nodes": 2}, azure={"install_gpu_driver": False})
+    assert list(found) == ["node_pools[0].sharing.mode"]
+    assert "when it installs their driver" in found["node_pools[0].sharing.mode"]
+
+
 def test_one_autoscaler_in_a_cluster() -> None:
     auto = {**H100, "name": "auto", **AUTO}
     found = errors(H100, auto)
