@@ -190,11 +190,11 @@ def test_a_protected_cluster_stays(cloud_stack: StackFactory) -> None:
     environment["cluster"]["deletion_protection"] = True
     stack = cloud_stack("azure", environment)
     stack.up()
-    before = len(stack.world.changes())
+    before = len(list(stack.world.changes()))
     result = stack.run("destroy", "--yes", "--skip-preview", check=False)
     assert result.returncode != 0
     assert "protect" in result.stdout + result.stderr
-    assert len(stack.world.changes()) == before
+    assert len(list(stack.world.changes())) == before
 
     environment["cluster"]["deletion_protection"] = False
     stack.configure(environment)
