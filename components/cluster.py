@@ -180,6 +180,7 @@ class ClusterArgs:
         audit_logs: keep the API server's audit log in the cloud's log store.
         deletion_protection: the cloud refuses to delete the cluster.
         weights_store: where model weights are kept: node-disk, shared-files or object-store.
+        provisioners: who makes the nodes of its pools: node-group, auto or both.
         tags: on everything that the cloud bills.
         settings: what only this cloud can be told; None: all defaults.
     """
@@ -193,6 +194,7 @@ class ClusterArgs:
     audit_logs: bool = True
     deletion_protection: bool = False
     weights_store: str = "node-disk"
+    provisioners: frozenset[str] = frozenset({"node-group"})
     tags: Mapping[str, str] = field(default_factory=dict)
     settings: CloudSettings | None = None
 

@@ -134,6 +134,7 @@ def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:
         audit_logs=cluster.audit_logs,
         deletion_protection=cluster.deletion_protection,
         weights_store=config.weights.store.value,
+        provisioners=frozenset(pool.provisioner.value for pool in config.node_pools),
         tags=config.tags,
         settings=settings_of(config),
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from components.cluster import Cloud
 
 CLOUDS: Final[Mapping[str, str]] = {
+    "azure": "components.clouds.azure",
     "aws": "components.clouds.aws",
     "local": "components.clouds.local",
     "existing": "components.clouds.existing",

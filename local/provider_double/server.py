@@ -145,7 +145,7 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         token, inputs = _type_of(request.urn), from_struct(request.properties)
         if request.preview:
             # What the cloud will compute is left out: the SDK takes it as not known yet.
-            return provider_pb2.CreateResponse(properties=request.properties)
+            return provider_pb2.CreateResponse(properties=to_struct(self.cloud.echoed(token, inputs)))
         name = request.urn.rsplit("::", 1)[1]
         replacement = any(thing.urn == request.urn for thing in self.world.things())
         identifier = ""
@@ -178,7 +178,7 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
             kept = from_struct(request.olds)
             if contains_unknown(inputs):
                 kept = {}
-            return provider_pb2.UpdateResponse(properties=to_struct({**kept, **inputs}))
+            return provider_pb2.UpdateResponse(properties=to_struct({**kept, **self.cloud.echoed(token, inputs)}))
         name = request.urn.rsplit("::", 1)[1]
         try:
             self.world.suffer("update", token, name)

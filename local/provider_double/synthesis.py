@@ -15,6 +15,7 @@ from typing import Any
 from pulumi import _types
 
 from local.provider_double import sdk_types
+from local.provider_double.wire import contains_unknown
 
 DEPTH = 4
 """Nested objects that are made up, levels."""
@@ -37,6 +38,32 @@ def uuid(*parts: str) -> str:
     """The same UUID for the same parts."""
     text = hex_digits(*parts, length=32)
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def echoed(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs in the form that the outputs have: Azure takes a list of ids where it answers with a map of them.
+
+    Args:
+        declared: output types by name on the wire.
+        given: the inputs; not all need be known.
+    """
+    shaped = {name: _echoed(value, declared.get(name)) for name, value in given.items()}
+    return {name: value for name, value in shaped.items() if value is not None or given[name] is None}
+
+
+def _echoed(value: Any, hint: Any) -> Any:
+    """One input as an output; None where that is not known yet."""
+    output = _object_class(hint, _types.is_output_type)
+    if output is not None and isinstance(value, Mapping):
+        return echoed(sdk_types.shape(output).types, value)
+    if isinstance(value, list) and _is_map(hint):
+        return None if contains_unknown(value) else {item: {} for item in value}
+    return value
+
+
+def _is_map(hint: Any) -> bool:
+    members = sdk_types.union_members(hint) if hint is not None else []
+    return any(typing.get_origin(member) in {dict, collections.abc.Mapping} for member in members)
 
 
 def computed(declared: Mapping[str, Any], arguments: Mapping[str, Any], given: Mapping[str, Any], seed: str) -> Any:

@@ -39,6 +39,7 @@ def check_cloud(config: EnvironmentConfig) -> Iterator[FieldError]:
     for index, pool in enumerate(pools):
         yield from _check_reservation(pool, f"node_pools[{index}]")
     yield from _check_weights(config)
+    yield from _check_endpoint(config)
     if not has(config, "cloud"):
         return
     rules = load_rules(config.cloud.value)
@@ -80,6 +81,19 @@ def _check_weights(config: EnvironmentConfig) -> Iterator[FieldError]:
         message = "with node-disk there is no place to load models into before a node is there"
         choices = (WeightsStore.SHARED_FILES.value, WeightsStore.OBJECT_STORE.value)
         yield FieldError("weights.preload", True, message, choices, "Choose one of these as weights.store.")
+
+
+def _check_endpoint(config: EnvironmentConfig) -> Iterator[FieldError]:
+    if not has(config, "cluster") or not has(config.cluster, "private_endpoint", "authorized_networks"):
+        return
+    if config.cluster.private_endpoint and config.cluster.authorized_networks:
+        message = "networks that may reach a public address, and with private_endpoint there is none"
+        yield FieldError(
+            "cluster.authorized_networks",
+            config.cluster.authorized_networks[0],
+            message,
+            fix="Remove them, or private_endpoint.",
+        )
 
 
 def _check_region(config: EnvironmentConfig, rules: CloudRules) -> Iterator[FieldError]:

@@ -1,1 +1,1 @@
-"""Azure AKS. Importing this package loads no SDK: `cloud.py` does, and only when this cloud is chosen."""
+"""Microsoft Azure: AKS clusters, agent pools, node auto-provisioning, Azure Files and Blob for weights."""

@@ -58,6 +58,9 @@ class Azure(Cloud):
             found = f"Microsoft.{module}/{kind}/{found}"
         return f"{group}/providers/{found}"
 
+    def echoed(self, token: str, inputs: Properties) -> Properties:
+        return synthesis.echoed(self.declared(token), inputs)
+
     def known_outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         last = identifier.rsplit("/", 1)[-1]
         segments = identifier.rsplit("/providers/", maxsplit=1)[-1].split("/")

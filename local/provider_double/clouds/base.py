@@ -131,9 +131,13 @@ class Cloud:
         """All outputs of a resource: its inputs, what the cloud computes, what this cloud is known for."""
         if contains_unknown(inputs):
             raise ProviderError(f"{token} {identifier}: an input is not known although this is no preview")
-        made_up = synthesis.computed(self.declared(token), self.arguments(token), inputs, identifier)
-        echoed = {key: value for key, value in inputs.items() if not key.startswith("__")}
-        return {**echoed, **made_up, **self.known_outputs(token, identifier, inputs)}
+        given = self.echoed(token, {key: value for key, value in inputs.items() if not key.startswith("__")})
+        made_up = synthesis.computed(self.declared(token), self.arguments(token), given, identifier)
+        return {**given, **made_up, **self.known_outputs(token, identifier, inputs)}
+
+    def echoed(self, token: str, inputs: Properties) -> Properties:
+        """Inputs as the outputs that they become."""
+        return inputs
 
     def known_outputs(self, token: str, identifier: str, inputs: Properties) -> Properties:
         """Outputs that this cloud is known to give."""
