@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -143,9 +144,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of all environments."""
+    """The folder of all environments.
+
+    Attributes:
+        root: its path.
+        own_state: keep the engine's state here, whatever backend is named elsewhere.
+    """
 
     root: Path
+    own_state: bool = False
 
     @classmethod
     def find(cls, folder: Path | None) -> Workspace:
@@ -157,7 +164,15 @@ class Workspace:
     @property
     def backend(self) -> str:
         """URL of the engine's state."""
-        return os.environ.get("INFERENCE_PLATFORM_BACKEND") or (self.root / ".state").as_uri()
+        # Without metadata files: one that a killed engine has left empty makes the state beside it unreadable.
+        named = "" if self.own_state else os.environ.get("INFERENCE_PLATFORM_BACKEND", "")
+        return named or f"{(self.root / '.state').as_uri()}?metadata=skip"
+
+    @property
+    def state_folder(self) -> Path | None:
+        """Where a file backend keeps its state; None with another backend."""
+        parts = urlsplit(self.backend)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def environments(self) -> list[Environment]:
         """All of them, by name."""
