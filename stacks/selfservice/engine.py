@@ -18,7 +18,7 @@ from pulumi.automation import events
 
 from stacks.config.load import ENVIRONMENT_KEY
 from stacks.selfservice.exits import CommandError, Exit
-from stacks.selfservice.workspace import Environment
+from stacks.selfservice.workspace import Environment, replace_file
 from toolchain.build import cache_root
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -170,12 +170,12 @@ class Engine:
         work.mkdir(parents=True, exist_ok=True)
         project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text(encoding="utf-8"))
         project["main"] = str(REPOSITORY)
-        (work / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
+        replace_file(work / "Pulumi.yaml", yaml.safe_dump(project, sort_keys=False))
         path = work / f"Pulumi.{self.environment.name}.yaml"
         # The engine keeps its salt and its key in this file.
         settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
         settings["config"] = {**(settings.get("config") or {}), ENVIRONMENT_KEY: dict(self.config)}
-        path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        replace_file(path, yaml.safe_dump(settings, sort_keys=False))
 
     def variables(self) -> dict[str, str]:
         """Environment variables of the engine; nothing of the user's own Pulumi login is read or changed."""

@@ -94,11 +94,11 @@ class Environment:
         """Write what is given, so that a crash leaves the old or the new."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if order is not None:
-            _replace(
+            replace_file(
                 self.folder / "order.yaml", yaml.safe_dump(order.model_dump(exclude_defaults=True), sort_keys=False)
             )
         if record is not None:
-            _replace(self.folder / "record.json", json.dumps(asdict(record), indent=2) + "\n")
+            replace_file(self.folder / "record.json", json.dumps(asdict(record), indent=2) + "\n")
 
     def change(self, **values: str | float) -> Record:
         """Change fields of the record."""
@@ -122,6 +122,8 @@ class Environment:
         path = self.folder / "lock"
         with path.open("a+") as lock:
             _wait_for(lambda: _held(lock), lambda: self._busy(path), say, wait=wait)
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                raise CommandError(f"{self.name} was destroyed meanwhile")
             lock.seek(0)
             lock.truncate()
             since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -229,7 +231,8 @@ def _wait_for(taken: Callable[[], bool], busy: Callable[[], str], say: Say, *, w
         time.sleep(POLL_SECONDS)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, finds the old or the new."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
