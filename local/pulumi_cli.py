@@ -62,7 +62,8 @@ class Pulumi:
             **without_pulumi(os.environ),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(TOOLS / "bin"), os.environ["PATH"]]),
             "PULUMI_HOME": str(self.home),
-            "PULUMI_BACKEND_URL": self.backend.as_uri(),
+            # Without metadata files: one that a killed engine has left empty makes the state beside it unreadable.
+            "PULUMI_BACKEND_URL": f"{self.backend.as_uri()}?metadata=skip",
             # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",

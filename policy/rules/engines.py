@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from policy.rule import Doubts, Finding, Findings, NoSettings, Rule, Severity, setting
-from policy.view import Resource, at, known, mapping, number
+from policy.view import Resource, at, items, known, mapping, number, text
 from policy.workloads import engine_pod, gpus_of, helm_values, model_specs, pod_of
 
 PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -36,20 +36,41 @@ class DrainSettings:
     min_grace_seconds: int = setting(45, "Fewest seconds of terminationGracePeriodSeconds; Kubernetes' default is 30.")
 
 
-def engine_drain(resource: Resource, settings: DrainSettings) -> Findings:
+def engine_drain(resources: Sequence[Resource], settings: DrainSettings) -> Findings:
     """Engines finish their requests before they go."""
-    pod = engine_pod(resource)
-    if pod is None:
-        return
-    grace = number(pod.spec.get("terminationGracePeriodSeconds"), 30)
+    doubts = Doubts()
+    patched = set()
+    for resource in resources:
+        with doubts:
+            if resource.type == "kubernetes:apps/v1:DeploymentPatch" and not any(_cut_short(resource, settings)):
+                patched.add(resource.namespace)
+    for resource in resources:
+        with doubts:
+            if engine_pod(resource) is not None:
+                for message in _cut_short(resource, settings):
+                    yield Finding(message, resource.urn)
+        with doubts:
+            # The chart has no values for it: what patches its Deployments must be there.
+            if any(model_specs(resource)) and text(resource.at("namespace")) not in patched:
+                yield Finding(
+                    "values: the chart's engines get no preStop hook and 30 s, and nothing patches them", resource.urn
+                )
+    doubts.settle()
+
+
+def _cut_short(resource: Resource, settings: DrainSettings) -> Iterator[str]:
+    pod = pod_of(resource)
+    spec = pod.spec if pod else mapping(resource.at("spec", "template", "spec"))
+    grace = number(spec.get("terminationGracePeriodSeconds"), 30)
     if grace < settings.min_grace_seconds:
-        yield Finding(
-            f"{pod.path}.terminationGracePeriodSeconds: {grace:g} s, and at least "
-            f"{settings.min_grace_seconds} s are asked for"
-        )
-    for path, container in pod.engines():
+        yield f"terminationGracePeriodSeconds: {grace:g} s, and at least {settings.min_grace_seconds} s are asked for"
+    containers = (
+        [item for _, item in pod.engines()] if pod else [mapping(item) for item in items(spec.get("containers"))]
+    )
+    for container in containers:
         if not mapping(at(container, "lifecycle", "preStop")):
-            yield Finding(f"{path}.lifecycle.preStop: missing, so requests still arrive when the engine shuts down")
+            name = text(container.get("name"))
+            yield f"container {name}: lifecycle.preStop: missing, so requests still arrive when it shuts down"
 
 
 def engine_resources(resource: Resource, _: NoSettings) -> Findings:
@@ -98,8 +119,11 @@ def engine_disruption_budget(resources: Sequence[Resource], _: NoSettings) -> Fi
             ):
                 yield Finding(f"{resource.kind} {resource.object_name}: no PodDisruptionBudget covers it", resource.urn)
         with doubts:
+            labels = mapping(at(helm_values(resource) or {}, "servingEngineSpec", "labels"))
+            within = text(resource.at("namespace"))
+            covered = any(space == within and selector.items() <= labels.items() for space, selector in budgets)
             for path, engine in model_specs(resource):
-                if not mapping(engine.get("pdb")):
+                if not mapping(engine.get("pdb")) and not covered:
                     yield Finding(f"{path}.pdb: missing", resource.urn)
     doubts.settle()
 
@@ -135,7 +159,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
         fix="set lifecycle.preStop and terminationGracePeriodSeconds (scaling.drain_seconds does both)",
         severity=Severity.HIGH,
         settings=DrainSettings,
-        resource=engine_drain,
+        stack=engine_drain,
     ),
     Rule(
         name="engine-resources",

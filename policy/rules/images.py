@@ -72,8 +72,10 @@ def _versions(resource: Resource) -> Iterator[tuple[str, str, str, str]]:
         if wanted is not None and (image.tag or helm_values(resource) is None):
             yield path, _short(image.repository), image.tag, wanted
     if helm_values(resource) is not None:
-        chart = text(resource.at("chart")).rsplit("/", 1)[-1]
-        if chart in tested_charts():
+        where = text(resource.at("chart"))
+        chart = where.rsplit("/", 1)[-1]
+        # A folder has the version that it has; its chart says so, not the release.
+        if chart in tested_charts() and not where.startswith(("/", ".")):
             yield "version", chart, text(resource.at("version")), tested_charts()[chart]
     cloud, field = CLUSTERS.get(_without_version(resource.type), ("", ""))
     if cloud in kubernetes_versions() and resource.at(field) is not None:

@@ -50,7 +50,8 @@ def scalers(resource: Resource) -> Iterator[Scaler]:
         yield Scaler("spec", text(resource.labels.get(MODEL)) or target, target, spec)
     for path, engine in model_specs(resource):
         keda = mapping(engine.get("keda"))
-        if known(keda.get("enabled")):
+        # With a raySpec, even one that is off, the chart leaves the number of replicas alone and makes no ScaledObject.
+        if known(keda.get("enabled")) and "raySpec" not in engine:
             name = text(engine.get("name"))
             # The chart's own default is one replica, not KEDA's none.
             yield Scaler(f"{path}.keda", name, name, {"minReplicaCount": 1, **keda})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from pulumi.automation import events
 
 from stacks.config.load import ENVIRONMENT_KEY
 from stacks.selfservice.exits import CommandError, Exit
-from stacks.selfservice.workspace import Environment
+from stacks.selfservice.workspace import Environment, replace_file
 from toolchain.build import cache_root
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -116,6 +117,7 @@ class Engine:
             time.sleep(0.05)
         for pid in left:
             _signal(pid, signal.SIGKILL)
+        self._drop_broken_metadata()
         if not self._locks():
             return bool(left)
         with self._errors():
@@ -126,30 +128,37 @@ class Engine:
 
     def exists(self) -> bool:
         """Whether a file backend knows the stack; True where it cannot be seen."""
-        backend = self.environment.workspace.backend
-        if not backend.startswith("file://"):
-            return True
-        stacks = Path(backend.removeprefix("file://")) / ".pulumi" / "stacks"
-        return any(stacks.glob(f"*/{self.environment.name}.json"))
+        folder = self.environment.workspace.state_folder
+        return folder is None or any((folder / ".pulumi" / "stacks").glob(f"*/{self.environment.name}.json"))
+
+    def _drop_broken_metadata(self) -> None:
+        """Remove metadata of state files that an engine was killed while writing; it holds nothing that is needed.
+
+        The file backend writes `STATE.json.attrs` in place, and refuses a state file whose metadata is cut short
+        (gocloud.dev v0.37 `blob/fileblob/attrs.go`). Ours writes none; a backend that was named may.
+        """
+        folder = self.environment.workspace.state_folder
+        for path in (folder / ".pulumi").glob(f"**/{self.environment.name}.json*.attrs") if folder else ():
+            try:
+                json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                path.unlink()
 
     def _locks(self) -> list[Path]:
-        backend = self.environment.workspace.backend
-        if not backend.startswith("file://"):
-            return []
-        locks = Path(backend.removeprefix("file://")) / ".pulumi" / "locks"
-        return list(locks.glob(f"**/{self.environment.name}/*.json"))
+        folder = self.environment.workspace.state_folder
+        return list((folder / ".pulumi" / "locks").glob(f"**/{self.environment.name}/*.json")) if folder else []
 
     def _stack(self) -> automation.Stack:
         variables = self.variables()
         self.write_work()
-        backend = self.environment.workspace.backend
-        if backend.startswith("file://"):
-            Path(backend.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        folder = self.environment.workspace.state_folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         options = automation.LocalWorkspaceOptions(
             work_dir=str(self.environment.work),
             pulumi_home=variables["PULUMI_HOME"],
             env_vars=variables,
-            secrets_provider="passphrase" if backend.startswith("file://") else None,
+            secrets_provider="passphrase" if folder else None,
             pulumi_command=automation.PulumiCommand(str(_tool_folder())) if _tool_folder() else None,
         )
         install_kubernetes(Path(variables["PULUMI_HOME"]))
@@ -161,12 +170,12 @@ class Engine:
         work.mkdir(parents=True, exist_ok=True)
         project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text(encoding="utf-8"))
         project["main"] = str(REPOSITORY)
-        (work / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
+        replace_file(work / "Pulumi.yaml", yaml.safe_dump(project, sort_keys=False))
         path = work / f"Pulumi.{self.environment.name}.yaml"
         # The engine keeps its salt and its key in this file.
         settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
         settings["config"] = {**(settings.get("config") or {}), ENVIRONMENT_KEY: dict(self.config)}
-        path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        replace_file(path, yaml.safe_dump(settings, sort_keys=False))
 
     def variables(self) -> dict[str, str]:
         """Environment variables of the engine; nothing of the user's own Pulumi login is read or changed."""

@@ -166,7 +166,7 @@ class Work:
     def states(self, environment: Environment) -> list[dict[str, Any]]:
         """Planned resources of the whole environment, as against an empty cluster; nothing is changed anywhere."""
         with tempfile.TemporaryDirectory() as folder:
-            elsewhere = Environment(Workspace(Path(folder)), environment.name)
+            elsewhere = Environment(Workspace(Path(folder), own_state=True), environment.name)
             elsewhere.write(environment.order, environment.record)
             engine = self._engine(elsewhere, "none", self.config(environment))
             return planned(engine)
@@ -209,7 +209,9 @@ def planned(engine: Engine) -> list[dict[str, Any]]:
     engine.write_work()
     variables = {**_outer(), **engine.variables()}
     install_kubernetes(Path(variables["PULUMI_HOME"]))
-    Path(engine.environment.workspace.backend.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+    folder = engine.environment.workspace.state_folder
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     program = str(BUILT_TOOLS / "bin" / "pulumi") if (BUILT_TOOLS / "bin" / "pulumi").exists() else "pulumi"
 
     def run(*words: str) -> str:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -93,11 +94,11 @@ class Environment:
         """Write what is given, so that a crash leaves the old or the new."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if order is not None:
-            _replace(
+            replace_file(
                 self.folder / "order.yaml", yaml.safe_dump(order.model_dump(exclude_defaults=True), sort_keys=False)
             )
         if record is not None:
-            _replace(self.folder / "record.json", json.dumps(asdict(record), indent=2) + "\n")
+            replace_file(self.folder / "record.json", json.dumps(asdict(record), indent=2) + "\n")
 
     def change(self, **values: str | float) -> Record:
         """Change fields of the record."""
@@ -121,6 +122,8 @@ class Environment:
         path = self.folder / "lock"
         with path.open("a+") as lock:
             _wait_for(lambda: _held(lock), lambda: self._busy(path), say, wait=wait)
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                raise CommandError(f"{self.name} was destroyed meanwhile")
             lock.seek(0)
             lock.truncate()
             since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -143,9 +146,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of all environments."""
+    """The folder of all environments.
+
+    Attributes:
+        root: its path.
+        own_state: keep the engine's state here, whatever backend is named elsewhere.
+    """
 
     root: Path
+    own_state: bool = False
 
     @classmethod
     def find(cls, folder: Path | None) -> Workspace:
@@ -157,7 +166,15 @@ class Workspace:
     @property
     def backend(self) -> str:
         """URL of the engine's state."""
-        return os.environ.get("INFERENCE_PLATFORM_BACKEND") or (self.root / ".state").as_uri()
+        # Without metadata files: one that a killed engine has left empty makes the state beside it unreadable.
+        named = "" if self.own_state else os.environ.get("INFERENCE_PLATFORM_BACKEND", "")
+        return named or f"{(self.root / '.state').as_uri()}?metadata=skip"
+
+    @property
+    def state_folder(self) -> Path | None:
+        """Where a file backend keeps its state; None with another backend."""
+        parts = urlsplit(self.backend)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def environments(self) -> list[Environment]:
         """All of them, by name."""
@@ -214,7 +231,8 @@ def _wait_for(taken: Callable[[], bool], busy: Callable[[], str], say: Say, *, w
         time.sleep(POLL_SECONDS)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, finds the old or the new."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)

@@ -122,6 +122,8 @@ def test_values_of_the_production_stack_are_judged_like_its_pods() -> None:
     assert said("image-pinned", bad) == [f"{where}: 'vllm/vllm-openai:latest' moves: its tag is latest"]
     assert said("engine-resources", bad) == [f"{where}: without limitMemory"]
     assert said("engine-disruption-budget", bad) == [f"{where}.pdb: missing"]
+    drain = "values: the chart's engines get no preStop hook and 30 s, and nothing patches them"
+    assert said("engine-drain", bad) == [drain]
     assert said("engine-probes", bad) == ["values.servingEngineSpec: takes away startupProbe"]
     assert said("secrets-by-reference", bad) == [f"{where}.env[0].value: HF_TOKEN is given in plain text"]
     assert said("allowed-licences", bad) == [f"{where}.modelURL: the licence of 'acme/unheard-of' is not known"]

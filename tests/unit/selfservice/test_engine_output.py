@@ -15,7 +15,7 @@ import pytest
 from pulumi.automation import OutputValue, events
 from rich.console import Console
 
-from stacks.selfservice.engine import MARK, essence, processes_of, shown
+from stacks.selfservice.engine import MARK, Engine, essence, processes_of, shown
 from stacks.selfservice.progress import Progress
 from stacks.selfservice.workspace import Environment, Workspace
 
@@ -76,3 +76,23 @@ def test_processes_of_a_run_are_known_by_their_mark(tmp_path: Path) -> None:
         assert list(processes_of(Environment(Workspace(tmp_path), "other"))) == []
         process.communicate(b"\n")
     assert list(processes_of(environment)) == []
+
+
+def test_metadata_that_a_killed_engine_left_empty_is_removed(tmp_path: Path) -> None:
+    environment = Environment(Workspace(tmp_path, own_state=True), "e")
+    stacks = tmp_path / ".state" / ".pulumi" / "stacks" / "inference-platform"
+    stacks.mkdir(parents=True)
+    (stacks / "e.json").write_text("{}")
+    (stacks / "e.json.attrs").write_text("")
+    (stacks / "e.json.bak.attrs").write_text("{}")
+    (stacks / "other.json.attrs").write_text("")
+    assert Engine(environment, {}).recover() is False
+    assert sorted(path.name for path in stacks.iterdir()) == ["e.json", "e.json.bak.attrs", "other.json.attrs"]
+
+
+def test_state_of_ours_is_kept_without_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_PLATFORM_BACKEND", "s3://bucket")
+    assert Workspace(tmp_path).backend == "s3://bucket"
+    assert Workspace(tmp_path).state_folder is None
+    assert Workspace(tmp_path, own_state=True).backend == f"file://{tmp_path}/.state?metadata=skip"
+    assert Workspace(tmp_path, own_state=True).state_folder == tmp_path / ".state"

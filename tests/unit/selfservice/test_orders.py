@@ -6,6 +6,8 @@ Nothing is deployed; the local tests do that.
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -251,3 +253,25 @@ def test_a_busy_environment_is_refused_or_waited_for(work: Work) -> None:
     assert busy.value.code is Exit.BUSY
     with environment.alone("pause", said.append, wait=False):
         assert said == []
+
+
+def test_who_waited_for_an_environment_that_was_destroyed_is_told(work: Work) -> None:
+    environment, _ = work.order(check_order(order(), "test"))
+    outcome: list[str] = []
+
+    def wait() -> None:
+        try:
+            with environment.alone("up", outcome.append):
+                outcome.append("ran")
+        except CommandError as error:
+            outcome.append(str(error))
+
+    with environment.alone("destroy", print):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not outcome:
+            assert waiting.is_alive()
+        shutil.rmtree(environment.folder)
+    waiting.join(timeout=10)
+    assert outcome[0].startswith("e is busy with `destroy` of process")
+    assert outcome[1:] == ["e was destroyed meanwhile"]
