@@ -14,6 +14,7 @@ import typer
 
 from stacks import cli_environments
 from stacks.cli_plan import app as plan_app
+from stacks.cli_preflight import preflight
 
 app = typer.Typer(
     help="Environments: order them, see what they need and cost, deploy, pause and remove them.",
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(plan_app, name="plan")
 cli_environments.register(app)
+app.command()(preflight)
 
 PROJECT_FILE = "Pulumi.yaml"
 

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from components.accelerators.node_images import NodeImage
 from components.clouds.aws.cloud import CLOUD, EksHandle
 from components.clouds.aws.network import subnet_blocks
 from components.clouds.aws.settings import AwsSettings, NatGateways
@@ -260,4 +261,7 @@ def test_the_gateway_can_be_public(engine: Engine) -> None:
 
 
 def test_the_cluster_brings_none_of_what_others_install(engine: Engine) -> None:
-    assert create(engine).provides == frozenset()
+    handle = create(engine)
+    assert handle.provides == frozenset()
+    # Driver and container toolkit are in the image; the device plugin is not.
+    assert handle.node_image is NodeImage.EKS_AL2023_NVIDIA

@@ -1,0 +1,133 @@
+"""Random environments on AWS: every field that matters to the cloud, mostly possible, sometimes not."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from planner.catalog import gpus, instances, models
+from planner.sizing import computes
+
+Raw = dict[str, Any]
+
+AWS = [row for row in instances().values() if row.cloud == "aws"]
+REGIONS = ("us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1", "ca-central-1", "us-gov-west-1")
+GROUP = "arn:aws:resource-groups:us-east-1:123456789012:group/gpus"
+SMALL = "meta-llama/Llama-3.2-1B-Instruct"
+WRONG = (None, "", 0, -1, "x", 1.5, True, [], {}, ["a"], "us-east-1z", 10**9)
+ADMIN = "arn:aws:iam::123456789012:role/ops"
+
+
+def random_environment(random: Random, wrong: float = 0.0) -> Raw:
+    """An environment.
+
+    Args:
+        random: where chance comes from.
+        wrong: share of fields with a value of the wrong kind.
+    """
+    region = random.choice(REGIONS)
+    pools = [_pool(random, f"pool-{index}", region) for index in range(random.randint(1, 4))]
+    raw: Raw = {
+        "cloud": "aws",
+        "serving_stack": "manifests",
+        "region": region,
+        "node_pools": pools,
+        "model_deployments": [_deployment(random, index, pool) for index, pool in enumerate(pools)],
+        "weights": {"store": random.choice(["node-disk", "shared-files", "object-store"])},
+        "cluster": {
+            "private_endpoint": random.random() < 0.5,
+            "audit_logs": random.random() < 0.5,
+            "deletion_protection": random.random() < 0.5,
+            "authorized_networks": random.choice([[], ["203.0.113.0/24"]]),
+        },
+        "tags": random.choice([{}, {"team": "ml", "stage": "prod"}]),
+    }
+    if random.random() < 0.7:
+        raw["aws"] = _settings(random)
+    if wrong:
+        _spoil(random, raw, wrong)
+    return raw
+
+
+def _pool(random: Random, name: str, region: str) -> Raw:
+    gpu = random.choice(sorted({row.gpu for row in AWS}))
+    row = random.choice([row for row in AWS if row.gpu == gpu])
+    most = random.randint(1, 20)
+    pool: Raw = {"name": random.choice([name, f"{name}-with-quite-a-long-name-behind-it"]), "max_nodes": most}
+    if random.random() < 0.5:
+        pool["instance_type"] = row.key
+    else:
+        pool |= {"accelerator": row.gpu, "gpus_per_node": row.gpus}
+    pool["capacity_type"] = random.choice(
+        ["on-demand", "reserved", *(["spot", "spot-with-fallback"] if row.spot else [])]
+    )
+    pool["provisioner"] = random.choice(["node-group", "node-group", "auto"])
+    pool["min_nodes"] = 0 if pool["provisioner"] == "auto" else random.randint(0, most)
+    if pool["capacity_type"] == "reserved":
+        block = row.key.startswith("p") and random.random() < 0.5
+        pool["reservation"] = {
+            "kind": "capacity-block" if block else "reservation",
+            "id": random.choice(["cr-0123456789abcdef0", "cr-01234567"]),
+        }
+        pool["zones"] = [f"{region}a"]
+        if pool["provisioner"] == "node-group" and not block and random.random() < 0.3:
+            pool["reservation"]["id"] = GROUP
+    elif random.random() < 0.3:
+        pool["zones"] = [f"{region}a"]
+    pool["sharing"] = _sharing(random, row.gpu) if pool["provisioner"] == "node-group" else {"mode": "none"}
+    pool["disk_gib"] = random.choice([50, 200, 500, 16_000])
+    pool["local_nvme"] = random.random() < 0.3
+    pool["image_streaming"] = random.random() < 0.3
+    return pool
+
+
+def _sharing(random: Random, gpu: str) -> Raw:
+    profiles = sorted(gpus()[gpu].mig_profiles)
+    mode = random.choice(["none", "none", "time-slicing", "mps", *(["mig"] if profiles else [])])
+    if mode == "mig":
+        return {"mode": mode, "profile": random.choice(profiles)}
+    return {"mode": mode} if mode == "none" else {"mode": mode, "replicas": random.randint(2, 4)}
+
+
+def _deployment(random: Random, index: int, pool: Raw) -> Raw:
+    gpu = pool.get("accelerator") or instances()[pool["instance_type"]].gpu
+    half = not computes(gpus()[gpu], models()[SMALL].dtype)
+    share = round(0.84 / pool["sharing"].get("replicas", 1), 2)
+    return {
+        "name": f"model-{index}",
+        "source": {"hugging_face": SMALL},
+        "engine": {
+            "max_model_len": 1024,
+            "gpu_memory_utilization": share,
+            **({"extra_args": {"dtype": "half"}} if half else {}),
+        },
+        "node_pool": pool["name"],
+        "scaling": {"min_replicas": random.randint(0, 1), "max_replicas": random.randint(1, 8)},
+    }
+
+
+def _settings(random: Random) -> Raw:
+    possible: Raw = {
+        "vpc_cidr": random.choice(["10.0.0.0/16", "192.168.0.0/20", "172.20.0.0/18"]),
+        "nat_gateways": random.choice(["one", "per-zone"]),
+        "public_gateway": random.random() < 0.5,
+        "system_instance_type": random.choice(["m7i.xlarge", "c7i.2xlarge"]),
+        "system_min_nodes": random.randint(1, 3),
+        "system_max_nodes": random.randint(3, 9),
+        "admins": random.choice([[], [ADMIN]]),
+        "addon_versions": random.choice([{}, {"coredns": "v1.13.1-eksbuild.1"}]),
+        "log_retention_days": random.choice([1, 30, 365]),
+        "node_repair": random.random() < 0.5,
+        "scale_down_minutes": random.randint(1, 60),
+        "shared_files": random.choice(["efs", "fsx-lustre"]),
+        "lustre_gib": random.choice([1200, 2400, 4800]),
+    }
+    return {key: value for key, value in possible.items() if random.random() < 0.5}
+
+
+def _spoil(random: Random, value: Any, share: float) -> None:
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        if random.random() < share:
+            value[key] = random.choice(WRONG)
+        else:
+            _spoil(random, value[key], share)
