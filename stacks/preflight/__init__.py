@@ -116,15 +116,17 @@ class PreflightReport:
     @property
     def fits(self) -> bool:
         """Whether the environment can grow to its largest, as far as an account says."""
-        rows = [*self.quotas, *self.offers]
-        return not self.problems and all(row.fits for row in rows)
+        enough, offered = all(row.fits for row in self.quotas), all(row.fits for row in self.offers)
+        return enough and offered and not self.problems
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
-        found = asdict(self)
-        for name, rows in (("quotas", self.quotas), ("offers", self.offers)):
-            found[name] = [{**asdict(row), "fits": row.fits} for row in rows]
-        return {**found, "fits": self.fits}
+        return {
+            **asdict(self),
+            "quotas": [{**asdict(row), "fits": row.fits} for row in self.quotas],
+            "offers": [{**asdict(row), "fits": row.fits} for row in self.offers],
+            "fits": self.fits,
+        }
 
 
 class Preflight(Protocol):

@@ -65,8 +65,8 @@ def _object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> I
 
 
 def _bounds(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    sizes = {str: "Length", list: "Items", dict: "Properties"}
-    size = sizes.get(type(value))
+    kinds: tuple[tuple[type, str], ...] = ((str, "Length"), (list, "Items"), (dict, "Properties"))
+    size = next((name for kind, name in kinds if isinstance(value, kind)), "")
     amount, low, high = (
         (len(value), schema.get(f"min{size}"), schema.get(f"max{size}"))
         if size

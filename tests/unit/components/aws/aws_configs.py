@@ -14,7 +14,7 @@ AWS = [row for row in instances().values() if row.cloud == "aws"]
 REGIONS = ("us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1", "ca-central-1", "us-gov-west-1")
 GROUP = "arn:aws:resource-groups:us-east-1:123456789012:group/gpus"
 SMALL = "meta-llama/Llama-3.2-1B-Instruct"
-WRONG = (None, "", 0, -1, "x", 1.5, True, [], {}, ["a"], "us-east-1z", 10**9)
+WRONG: tuple[Any, ...] = (None, "", 0, -1, "x", 1.5, True, [], {}, ["a"], "us-east-1z", 10**9)
 ADMIN = "arn:aws:iam::123456789012:role/ops"
 
 
