@@ -78,7 +78,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> Answers:
     """The account, with quota for everything."""
     monkeypatch.setattr("stacks.preflight.aws.Session", lambda **_: session)
     answers = Answers()
-    original = BaseClient._make_api_call  # type: ignore[attr-defined]
+    original = BaseClient._make_api_call
     monkeypatch.setattr(
         BaseClient,
         "_make_api_call",
