@@ -50,7 +50,7 @@ class AzureCloud:
             if pool.provisioner == "auto":
                 made += automatic.gpu_pool(f"{name}-{pool.gpus.name}", pool, handle, inside).objects
             else:
-                after = [reservations[pool.reservation_id]] if pool.reservation_id else []
+                after = [*handle.guards, *([reservations[pool.reservation_id]] if pool.reservation_id else [])]
                 made += GpuNodePool(f"{name}-{pool.gpus.name}", pool, handle, after=after).pools
         system = handle.settings.system_pool
         if handle.node_auto_provisioning and system.max_nodes > system.min_nodes:

@@ -97,7 +97,7 @@ class AzureCluster(Component):
         cluster = self._cluster(
             name, args, settings, _Surroundings(group=group, network=network, identity=identity, key=key)
         )
-        self._guard(name, args, settings, group, cluster)
+        self._audit(name, args, settings, group, cluster)
         kubeconfig = self._kubeconfig(settings, group, cluster)
         kubelet = cluster.identity_profile.apply(lambda profile: (profile or {})["kubeletidentity"])
         self.handle = AzureClusterHandle(
@@ -128,6 +128,7 @@ class AzureCluster(Component):
             kubelet_client_id=kubelet.apply(lambda found: str(found.client_id)),
             node_auto_provisioning="auto" in args.provisioners,
             settings=settings,
+            guards=self._lock(name, args, cluster),
             tags=args.tags,
         )
         self.register_outputs({"clusterId": cluster.id, "kubeconfig": kubeconfig})
@@ -161,7 +162,7 @@ class AzureCluster(Component):
             ignore_changes=("agentPoolProfiles",),
             timeout=CREATE_TIMEOUT,
         )
-        # Pulumi refuses to destroy before it has taken anything away; the lock stops everybody else.
+        # Pulumi does not delete it; the lock stops everybody else.
         opts.protect = True if args.deletion_protection else None
         return aks.ManagedCluster(
             f"{name}-cluster",
@@ -204,7 +205,7 @@ class AzureCluster(Component):
             opts=opts,
         )
 
-    def _guard(
+    def _audit(
         self,
         name: str,
         args: ClusterArgs,
@@ -224,15 +225,20 @@ class AzureCluster(Component):
                 ),
                 self.child(),
             )
-        if args.deletion_protection:
-            ManagementLockByScope(
-                f"{name}-lock",
-                lock_name="keep",
-                level="CanNotDelete",
-                scope=cluster.id,
-                notes="cluster.deletion_protection of the environment's configuration",
-                opts=self.child(),
-            )
+
+    def _lock(self, name: str, args: ClusterArgs, cluster: aks.ManagedCluster) -> tuple[pulumi.Resource, ...]:
+        """A lock, which counts for the agent pools too. Not protected itself: it could not be taken back."""
+        if not args.deletion_protection:
+            return ()
+        lock = ManagementLockByScope(
+            f"{name}-lock",
+            lock_name="keep",
+            level="CanNotDelete",
+            scope=cluster.id,
+            notes="cluster.deletion_protection of the environment's configuration",
+            opts=self.child(),
+        )
+        return (lock,)
 
     def _kubeconfig(
         self, settings: AzureSettings, group: ResourceGroup, cluster: aks.ManagedCluster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -25,6 +25,8 @@ class AzureClusterHandle(ClusterHandle):
         principal_id: object id of the control plane's identity.
         kubelet_object_id: of the identity that nodes pull images and mount volumes with.
         kubelet_client_id: of the same.
+        guards: what keeps the cluster from being deleted; pools are made after it and destroyed before it, so that a
+            destroy meets it while the pools are there.
         node_auto_provisioning: whether it makes nodes for pods by itself.
         settings: the section `azure`.
         tags: on everything that is billed.
@@ -41,6 +43,7 @@ class AzureClusterHandle(ClusterHandle):
     kubelet_client_id: pulumi.Output[str]
     node_auto_provisioning: bool
     settings: AzureSettings
+    guards: Sequence[pulumi.Resource] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
