@@ -12,7 +12,10 @@ from typing import Any, Final, Protocol
 
 from components.clouds.rules import CloudSettings, PoolWish
 
-READERS: Final[Mapping[str, str]] = {"aws": "stacks.preflight.aws"}
+READERS: Final[Mapping[str, str]] = {
+    "aws": "stacks.preflight.aws",
+    "azure": "stacks.preflight.azure",
+}
 """Module of each cloud whose accounts can be read; it has an attribute ``PREFLIGHT``."""
 
 

@@ -7,6 +7,7 @@ Retail Prices API, which needs no sign-in; Azure publishes today's price and sin
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -116,6 +117,8 @@ class AzureAccount:
             from azure.mgmt.compute import ComputeManagementClient
         except ModuleNotFoundError as error:
             raise AzureAccountError(f"the package {error.name} is not installed: pip install '.[azure]'") from error
+        # Without credentials it would write a page on each way to sign in that it tried; we say one sentence.
+        logging.getLogger("azure.identity").setLevel(logging.ERROR)
         options: dict[str, Any] = {} if transport is None else {"transport": transport}
         self._region = region
         self._compute = ComputeManagementClient(

@@ -7,6 +7,7 @@ so is not proved.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,13 @@ def test_no_machine_no_question() -> None:
 def test_what_goes_wrong_is_one_clear_message(transport: Recorded, message: str) -> None:
     with pytest.raises(AzureAccountError, match=message):
         account(transport).quotas()
+
+
+def test_nobody_signed_in_is_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    """The client itself would log a page."""
+    account(Recorded(401))
+    logging.getLogger("azure.identity").warning("a page")
+    assert caplog.text == ""
 
 
 def test_the_subscription_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
