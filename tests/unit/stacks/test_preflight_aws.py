@@ -22,7 +22,7 @@ from components.clouds.aws.settings import AwsSettings
 from components.clouds.rules import PoolWish
 from stacks.cli import app
 from stacks.config.load import load_stack_file
-from stacks.preflight import OfferRow, PreflightError, PreflightReport, QuotaRow, load_preflight
+from stacks.preflight import READERS, OfferRow, PreflightError, PreflightReport, QuotaRow, load_preflight
 from stacks.preflight.aws import PREFLIGHT, QUOTAS, group_of
 
 pytestmark = pytest.mark.unit
@@ -292,7 +292,7 @@ def test_the_command_for_machines(aws: Answers) -> None:
 
 def test_the_command_says_what_is_wrong() -> None:
     code, output = run("-s", "dev")
-    assert (code, output) == (1, "cloud local has no account to read; accounts can be read of: aws\n")
+    assert (code, output) == (1, f"cloud local has no account to read; accounts can be read of: {', '.join(READERS)}\n")
     code, output = run("-s", "nowhere")
     assert code == 1
     assert "Traceback" not in output
