@@ -9,6 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws
 
+from components.accelerators.node_images import NodeImage
 from components.clouds.aws.access import ClusterAccess, ClusterAccessArgs
 from components.clouds.aws.addons import AddonsArgs, NodeAddons, PodAddons
 from components.clouds.aws.cluster import EksCluster, EksClusterArgs
@@ -163,6 +164,7 @@ class AwsCloud:
         return EksHandle(
             provider=access.provider,
             provides=frozenset(),
+            node_image=NodeImage.EKS_AL2023_NVIDIA,
             simulated=False,
             kubeconfig=cluster.kubeconfig,
             gateway=exposure(public=settings.public_gateway),

@@ -26,10 +26,6 @@ ACCELERATOR_LABEL: Final = "k8s.amazonaws.com/accelerator"
 NODE_TEMPLATE: Final = "k8s.io/cluster-autoscaler/node-template"
 """Tags of a node group by which the cluster autoscaler knows a node before there is one."""
 
-MIG_CONFIG_LABEL: Final = "nvidia.com/mig.config"
-DEVICE_PLUGIN_LABEL: Final = "nvidia.com/device-plugin.config"
-"""Labels that NVIDIA's MIG manager and device plugin take their configuration from."""
-
 SET_BY_EKS: Final = ("node.kubernetes.io/instance-type",)
 
 TAINT_EFFECTS: Final[Mapping[str, str]] = {
@@ -152,14 +148,9 @@ def node_labels(pool: NodePoolArgs) -> dict[str, str]:
     labels = gpus.node_labels(pool.instance_type, pool.capacity_type)
     for name in SET_BY_EKS:
         del labels[name]
-    match gpus.sharing.mode:
-        case SharingMode.NONE:
-            # Not on shared GPUs: such nodes never offer nvidia.com/gpu, and would count as unready forever.
-            labels[ACCELERATOR_LABEL] = gpus.product
-        case SharingMode.MIG:
-            labels[MIG_CONFIG_LABEL] = f"all-{gpus.sharing.profile}"
-        case SharingMode.TIME_SLICING | SharingMode.MPS:
-            labels[DEVICE_PLUGIN_LABEL] = gpus.name
+    if gpus.sharing.mode is SharingMode.NONE:
+        # Not on shared GPUs: such nodes never offer nvidia.com/gpu, and would count as unready forever.
+        labels[ACCELERATOR_LABEL] = gpus.product
     return labels
 
 

@@ -171,9 +171,9 @@ def test_a_reservation_or_a_group_of_them_is_a_target(engine: Engine) -> None:
         (
             shared(SharingMode.TIME_SLICING, 4),
             "nvidia.com/gpu.shared",
-            ("nvidia.com/device-plugin.config", "h100"),
+            ("nvidia.com/device-plugin.config", "time-slicing-4"),
         ),
-        (shared(SharingMode.MPS, 4), "nvidia.com/gpu.shared", ("nvidia.com/device-plugin.config", "h100")),
+        (shared(SharingMode.MPS, 4), "nvidia.com/gpu.shared", ("nvidia.com/device-plugin.config", "mps-4")),
     ],
     ids=["mig", "time-slicing", "mps"],
 )
