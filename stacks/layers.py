@@ -47,7 +47,7 @@ def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Res
     grafana = Capability.GRAFANA not in cluster.provides
     made = PrometheusStack(
         f"{name}-monitoring",
-        PrometheusStackArgs(grafana=grafana, labels=EnvironmentLabels(name).shared),
+        PrometheusStackArgs(grafana=grafana, system_nodes=cluster.system_nodes, labels=EnvironmentLabels(name).shared),
         pulumi.ResourceOptions(provider=cluster.provider),
         after=nodes,
     )
@@ -73,6 +73,8 @@ def _accelerators(
             device_plugin=Capability.DEVICE_PLUGIN not in cluster.provides,
             dcgm_exporter=Capability.DCGM_EXPORTER not in cluster.provides,
             monitors=Capability.PROMETHEUS_OPERATOR in cluster.provides,
+            runtime_class=cluster.runtime_class,
+            system_nodes=cluster.system_nodes,
             labels=EnvironmentLabels(name).shared,
         ),
         pulumi.ResourceOptions(provider=cluster.provider),
@@ -89,7 +91,9 @@ def _autoscaling(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resou
     http_add_on = Capability.KEDA_HTTP_ADD_ON not in cluster.provides
     made = Keda(
         f"{name}-keda",
-        KedaArgs(keda=keda, http_add_on=http_add_on, labels=EnvironmentLabels(name).shared),
+        KedaArgs(
+            keda=keda, http_add_on=http_add_on, system_nodes=cluster.system_nodes, labels=EnvironmentLabels(name).shared
+        ),
         pulumi.ResourceOptions(provider=cluster.provider),
         # The add-on makes a ScaledObject, so KEDA must be there, whoever brings it.
         after=(*nodes, *cluster.autoscaling),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pulumi
@@ -22,6 +22,7 @@ from components.accelerators.values import (
     DaemonSets,
     DevicePluginValues,
     Discovery,
+    DiscoveryMaster,
     DiscoveryWorker,
     GpuOperatorValues,
     HostPaths,
@@ -38,7 +39,7 @@ from components.accelerators.values import (
     dcgm_exporter_values,
 )
 from components.base import Component
-from components.charts import Toleration, create_namespace, install
+from components.charts import SYSTEM_NODES, Toleration, create_namespace, install
 from components.scheduling import GpuPool
 from components.versions import DCGM_EXPORTER_CHART, DEVICE_PLUGIN_CHART, GPU_OPERATOR_CHART
 
@@ -62,6 +63,8 @@ class AcceleratorRuntimeArgs:
         device_plugin: install what makes GPUs schedulable.
         dcgm_exporter: install what shows their metrics.
         monitors: the cluster knows ServiceMonitors.
+        runtime_class: that pods with a GPU must name in this cluster; "": as the node image has it.
+        system_nodes: selects the nodes of operators.
         labels: of the namespace.
     """
 
@@ -70,12 +73,15 @@ class AcceleratorRuntimeArgs:
     device_plugin: bool = True
     dcgm_exporter: bool = True
     monitors: bool = True
+    runtime_class: str = ""
+    system_nodes: Mapping[str, str] = field(default_factory=lambda: dict(SYSTEM_NODES))
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def facts(self) -> NodeImageFacts:
-        """Of the image."""
-        return NODE_IMAGES[self.node_image]
+        """Of the image, in this cluster."""
+        known = NODE_IMAGES[self.node_image]
+        return replace(known, runtime_class=self.runtime_class) if self.runtime_class else known
 
     @property
     def runtime(self) -> Runtime | None:
@@ -88,6 +94,13 @@ class AcceleratorRuntimeArgs:
         taints = dict.fromkeys(taint for pool in self.pools for taint in pool.taints)
         return [Toleration.of(taint) for taint in taints]
 
+    def discovery(self) -> Discovery:
+        """Node feature discovery: its DaemonSet on GPU nodes, its Deployment on the CPU nodes."""
+        return Discovery(
+            worker=DiscoveryWorker(tolerations=self.tolerations()),
+            master=DiscoveryMaster(node_selector=dict(self.system_nodes)),
+        )
+
 
 def device_plugin_values(args: AcceleratorRuntimeArgs) -> DevicePluginValues:
     """The device plugin with GPU feature discovery."""
@@ -95,7 +108,7 @@ def device_plugin_values(args: AcceleratorRuntimeArgs) -> DevicePluginValues:
     return DevicePluginValues(
         config=PluginConfig(map=device_plugin_configs(args.pools), default=WHOLE),
         tolerations=tolerations,
-        nfd=Discovery(worker=DiscoveryWorker(tolerations=tolerations)),
+        nfd=args.discovery(),
         runtime_class_name=args.facts.runtime_class or None,
     )
 
@@ -134,8 +147,8 @@ def gpu_operator_values(args: AcceleratorRuntimeArgs) -> GpuOperatorValues:
             service_monitor=ServiceMonitor(enabled=args.monitors) if args.dcgm_exporter else None,
         ),
         daemonsets=DaemonSets(tolerations=tolerations),
-        node_feature_discovery=Discovery(worker=DiscoveryWorker(tolerations=tolerations)),
-        operator=OperatorItself(runtime_class=facts.runtime_class or None),
+        node_feature_discovery=args.discovery(),
+        operator=OperatorItself(node_selector=dict(args.system_nodes), runtime_class=facts.runtime_class or None),
         host_paths=HostPaths(driver_install_dir=root) if root else None,
     )
 

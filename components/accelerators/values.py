@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from components.charts import SYSTEM_NODES, Toleration, Values
+from components.charts import Toleration, Values
 from components.pods import scraped
 
 DCGM_PORT: Final = 9400
@@ -47,14 +47,14 @@ class DiscoveryWorker(Values):
 class DiscoveryMaster(Values):
     """Node feature discovery's Deployment."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str]
 
 
 class Discovery(Values):
     """Node feature discovery, which GPU feature discovery writes its labels through."""
 
     worker: DiscoveryWorker
-    master: DiscoveryMaster = DiscoveryMaster()
+    master: DiscoveryMaster
 
 
 class DevicePluginValues(Values):
@@ -99,8 +99,8 @@ class MigStrategy(Values):
 class OperatorItself(Values):
     """The operator's Deployment."""
 
+    node_selector: Mapping[str, str]
     runtime_class: str | None = None
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
 
 
 class Toolkit(Values):
@@ -166,7 +166,7 @@ class GpuOperatorValues(Values):
     dcgm_exporter: OperatorExporter
     daemonsets: DaemonSets
     node_feature_discovery: Discovery = Field(serialization_alias="node-feature-discovery")
-    operator: OperatorItself = OperatorItself()
+    operator: OperatorItself
     mig: MigStrategy = MigStrategy()
     host_paths: HostPaths | None = None
     validator: Validator = Validator()

@@ -55,6 +55,7 @@ class KedaArgs:
         http_add_on: install the HTTP add-on.
         interceptor_replicas: fewest interceptors; all requests pass through one.
         most_interceptors: KEDA adds them with the requests in flight.
+        system_nodes: selects the nodes of operators.
         labels: of the namespace.
 
     Raises:
@@ -65,6 +66,7 @@ class KedaArgs:
     http_add_on: bool = True
     interceptor_replicas: int = 2
     most_interceptors: int = 10
+    system_nodes: Mapping[str, str] = field(default_factory=lambda: dict(SYSTEM_NODES))
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,7 +126,7 @@ class DisruptionBudgets(Values):
 class KedaValues(Values):
     """Values of the chart `keda`."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str]
     operator: Replicas = Replicas(replica_count=2)
     metrics_server: Replicas = Replicas(replica_count=2)
     webhooks: Replicas = Replicas(replica_count=2)
@@ -150,12 +152,12 @@ class Interceptor(Values):
     takes the loading pod away.
     """
 
+    node_selector: Mapping[str, str]
     replicas: InterceptorReplicas
     response_header_timeout: str = RESPONSE_HEADER_TIMEOUT
     shutdown_delay: str = f"{SHUTDOWN_DELAY_SECONDS}s"
     drain_timeout: str = f"{GENERATION_SECONDS}s"
     termination_grace_period_seconds: int = SHUTDOWN_DELAY_SECONDS + GENERATION_SECONDS + 5
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
     pod_annotations: Mapping[str, str] = Field(default_factory=lambda: scraped(ADD_ON_METRICS_PORT))
     # The chart's 64 MiB and half a core are for requests that are not held; here a body waits for a model to load.
     resources: ContainerResources = ContainerResources(
@@ -166,10 +168,10 @@ class Interceptor(Values):
 class Scaler(Values):
     """Tells KEDA of the requests in flight."""
 
+    node_selector: Mapping[str, str]
     replicas: int = 2
     stream_interval: int = STREAM_INTERVAL_MS
     extra_envs: Mapping[str, str] = Field(default_factory=lambda: {"KEDA_HTTP_QUEUE_TICK_DURATION": QUEUE_TICK})
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
     pod_annotations: Mapping[str, str] = Field(default_factory=lambda: scraped(ADD_ON_METRICS_PORT))
     resources: ContainerResources = ContainerResources(
         requests={"cpu": "100m", "memory": "64Mi"}, limits={"cpu": "1", "memory": "256Mi"}
@@ -179,7 +181,7 @@ class Scaler(Values):
 class AddOnOperator(Values):
     """Sets the conditions of InterceptorRoutes."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str]
 
 
 class SeccompProfile(Values):
@@ -209,9 +211,20 @@ class HttpAddOnValues(Values):
     """Values of the chart `keda-add-ons-http`."""
 
     interceptor: Interceptor
-    scaler: Scaler = Scaler()
-    operator: AddOnOperator = AddOnOperator()
+    scaler: Scaler
+    operator: AddOnOperator
     pod_security_context: PodSecurityByPart = PodSecurityByPart()
+
+
+def add_on_values(args: KedaArgs) -> HttpAddOnValues:
+    """The add-on's values."""
+    nodes = dict(args.system_nodes)
+    replicas = InterceptorReplicas(min=args.interceptor_replicas, max=args.most_interceptors)
+    return HttpAddOnValues(
+        interceptor=Interceptor(node_selector=nodes, replicas=replicas),
+        scaler=Scaler(node_selector=nodes),
+        operator=AddOnOperator(node_selector=nodes),
+    )
 
 
 class Keda(Component):
@@ -236,21 +249,21 @@ class Keda(Component):
         self.releases: tuple[pulumi.Resource, ...] = ()
         if args.keda:
             keda = install(
-                self, f"{name}-release", KEDA_CHART, KedaValues(), namespace=namespace, timeout_seconds=INSTALL_SECONDS
+                self,
+                f"{name}-release",
+                KEDA_CHART,
+                KedaValues(node_selector=dict(args.system_nodes)),
+                namespace=namespace,
+                timeout_seconds=INSTALL_SECONDS,
             )
             self.releases = (keda,)
         if args.http_add_on:
-            values = HttpAddOnValues(
-                interceptor=Interceptor(
-                    replicas=InterceptorReplicas(min=args.interceptor_replicas, max=args.most_interceptors)
-                )
-            )
             # It scales its interceptors by a ScaledObject: KEDA first.
             add_on = install(
                 self,
                 f"{name}-http-add-on",
                 KEDA_HTTP_ADD_ON_CHART,
-                values,
+                add_on_values(args),
                 namespace=namespace,
                 timeout_seconds=INSTALL_SECONDS,
                 after=self.releases,

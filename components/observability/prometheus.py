@@ -39,6 +39,7 @@ class PrometheusStackArgs:
         grafana: install Grafana too.
         grafana_admin_secret: Secret in the namespace `monitoring` with the keys admin-user and admin-password; "": the
             chart makes one with a random password. A password is never one of our values.
+        system_nodes: selects the nodes of all this.
         labels: of the namespace.
 
     Raises:
@@ -50,6 +51,7 @@ class PrometheusStackArgs:
     storage_class: str = ""
     grafana: bool = True
     grafana_admin_secret: str = ""
+    system_nodes: Mapping[str, str] = field(default_factory=lambda: dict(SYSTEM_NODES))
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class PrometheusSpec(Values):
     chart's own.
     """
 
+    node_selector: Mapping[str, str]
     retention: str
     retention_size: str
     storage_spec: StorageSpec
@@ -106,7 +109,6 @@ class PrometheusSpec(Values):
     pod_monitor_selector_nil_uses_helm_values: bool = False
     rule_selector_nil_uses_helm_values: bool = False
     scrape_config_selector_nil_uses_helm_values: bool = False
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
     resources: ContainerResources = ContainerResources(
         requests={"cpu": "500m", "memory": "2Gi"}, limits={"memory": "4Gi"}
     )
@@ -121,26 +123,26 @@ class Prometheus(Values):
 class AlertmanagerSpec(Values):
     """Of the Alertmanager object."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str]
 
 
 class Alertmanager(Values):
     """The Alertmanager part."""
 
-    alertmanager_spec: AlertmanagerSpec = AlertmanagerSpec()
+    alertmanager_spec: AlertmanagerSpec
 
 
 class OperatorPart(Values):
     """The Prometheus operator."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str]
 
 
 class KubeStateMetrics(Values):
     """What Kubernetes' objects say, as metrics; with the labels that cost and capacity are told apart by."""
 
+    node_selector: Mapping[str, str]
     metric_labels_allowlist: Sequence[str] = Field(default_factory=lambda: list(OBJECT_LABELS))
-    node_selector: Mapping[str, str] = Field(default_factory=lambda: dict(SYSTEM_NODES))
 
 
 class GrafanaAdmin(Values):
@@ -154,7 +156,7 @@ class Grafana(Values):
 
     enabled: bool
     admin: GrafanaAdmin | None = None
-    node_selector: Mapping[str, str] | None = Field(default_factory=lambda: dict(SYSTEM_NODES))
+    node_selector: Mapping[str, str] | None = None
 
 
 class PrometheusStackValues(Values):
@@ -165,9 +167,9 @@ class PrometheusStackValues(Values):
 
     prometheus: Prometheus
     grafana: Grafana
-    alertmanager: Alertmanager = Alertmanager()
-    prometheus_operator: OperatorPart = OperatorPart()
-    kube_state_metrics: KubeStateMetrics = Field(default=KubeStateMetrics(), serialization_alias="kube-state-metrics")
+    alertmanager: Alertmanager
+    prometheus_operator: OperatorPart
+    kube_state_metrics: KubeStateMetrics = Field(serialization_alias="kube-state-metrics")
     kube_controller_manager: Switch = Switch(enabled=False)
     kube_scheduler: Switch = Switch(enabled=False)
     kube_etcd: Switch = Switch(enabled=False)
@@ -176,6 +178,7 @@ class PrometheusStackValues(Values):
 
 def values(args: PrometheusStackArgs) -> PrometheusStackValues:
     """The chart's values."""
+    nodes = dict(args.system_nodes)
     claim = ClaimSpec(
         resources=StorageRequest(requests={"storage": f"{args.storage_gib}Gi"}),
         storage_class_name=args.storage_class or None,
@@ -183,6 +186,7 @@ def values(args: PrometheusStackArgs) -> PrometheusStackValues:
     return PrometheusStackValues(
         prometheus=Prometheus(
             prometheus_spec=PrometheusSpec(
+                node_selector=nodes,
                 retention=args.retention,
                 # Prometheus deletes its oldest blocks before the volume is full; the write-ahead log needs the rest.
                 retention_size=f"{args.storage_gib * 4 // 5}GiB" if args.storage_gib > 1 else "800MiB",
@@ -195,8 +199,11 @@ def values(args: PrometheusStackArgs) -> PrometheusStackValues:
         grafana=Grafana(
             enabled=args.grafana,
             admin=GrafanaAdmin(existing_secret=args.grafana_admin_secret) if args.grafana_admin_secret else None,
-            node_selector=dict(SYSTEM_NODES) if args.grafana else None,
+            node_selector=nodes if args.grafana else None,
         ),
+        alertmanager=Alertmanager(alertmanager_spec=AlertmanagerSpec(node_selector=nodes)),
+        prometheus_operator=OperatorPart(node_selector=nodes),
+        kube_state_metrics=KubeStateMetrics(node_selector=nodes),
     )
 
 

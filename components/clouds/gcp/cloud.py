@@ -9,6 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 from pulumi_kubernetes import Provider
 
+from components.accelerators.node_images import NodeImage
 from components.clouds.gcp.cluster import GkeCluster, GkeClusterArgs
 from components.clouds.gcp.compute_class import GkeComputeClass, GkeComputeClassArgs
 from components.clouds.gcp.gpu_node_pool import GkeNodePoolArgs, GpuNodePool
@@ -86,6 +87,7 @@ class GcpCloud:
         return GkeHandle(
             provider=provider,
             provides=_provides(settings),
+            node_image=NodeImage.GKE_COS,
             simulated=False,
             kubeconfig=contents,
             gateway=GatewayExposure(

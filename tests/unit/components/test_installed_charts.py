@@ -19,8 +19,8 @@ import yaml
 from components.accelerators.node_images import NodeImage
 from components.accelerators.runtime import AcceleratorRuntimeArgs, device_plugin_values, gpu_operator_values
 from components.accelerators.values import dcgm_exporter_values
-from components.autoscaling.keda import HttpAddOnValues, Interceptor, InterceptorReplicas, KedaValues
-from components.charts import Values
+from components.autoscaling.keda import KedaArgs, KedaValues, add_on_values
+from components.charts import SYSTEM_NODES, Values
 from components.observability.prometheus import PrometheusStackArgs
 from components.observability.prometheus import values as prometheus_values
 from components.scheduling import Sharing, SharingMode
@@ -52,10 +52,10 @@ MIG = AcceleratorRuntimeArgs(
     node_image=NodeImage.GKE_COS,
 )
 
-ADD_ON = HttpAddOnValues(interceptor=Interceptor(replicas=InterceptorReplicas(min=2, max=10)))
+ADD_ON = add_on_values(KedaArgs())
 
 SENT: list[tuple[str, Chart, Values]] = [
-    ("KEDA_CHART", KEDA_CHART, KedaValues()),
+    ("KEDA_CHART", KEDA_CHART, KedaValues(node_selector=SYSTEM_NODES)),
     ("KEDA_HTTP_ADD_ON_CHART", KEDA_HTTP_ADD_ON_CHART, ADD_ON),
     (
         "PROMETHEUS_STACK_CHART",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.autoscaling.keda import HttpAddOnValues, Interceptor, InterceptorReplicas, Keda, KedaArgs, KedaValues
+from components.autoscaling.keda import Interceptor, InterceptorReplicas, Keda, KedaArgs, KedaValues, add_on_values
 from tests.unit.conftest import Engine
 
 pytestmark = pytest.mark.unit
@@ -154,12 +154,12 @@ def test_unknown_keys_and_wrong_types_are_errors() -> None:
         KedaValues(extraArgs={})
     replicas = InterceptorReplicas(min=2, max=3)
     with pytest.raises(ValidationError, match="drain_timeout"):
-        HttpAddOnValues(interceptor=Interceptor(replicas=replicas, drain_timeout=30))  # type: ignore[arg-type]
+        Interceptor(node_selector=SYSTEM, replicas=replicas, drain_timeout=30)  # type: ignore[arg-type]
 
 
 def test_a_longer_answer_than_the_drain_does_not_exist() -> None:
     """An interceptor that is scaled in may still carry the longest answer that the router allows."""
-    values = Interceptor(replicas=InterceptorReplicas(min=2, max=3)).render()
+    values = add_on_values(KedaArgs()).interceptor.render()
     drain, delay = (int(values[key].removesuffix("s")) for key in ("drainTimeout", "shutdownDelay"))
     assert drain >= 1800
     assert values["terminationGracePeriodSeconds"] >= drain + delay

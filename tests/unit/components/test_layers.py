@@ -5,6 +5,7 @@ Does not prove the order (mocks do not see dependencies), nor that anything star
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import chain, combinations
 
@@ -12,7 +13,7 @@ import pytest
 from pulumi_kubernetes import Provider
 
 from components.accelerators.node_images import NodeImage
-from components.cluster import Capability, ClusterHandle, GatewayExposure
+from components.cluster import Capability, ClusterHandle, GatewayExposure, NodeSelection
 from stacks.layers import install_missing
 from tests.unit.components.samples import L4_POOL
 from tests.unit.conftest import Engine
@@ -92,6 +93,16 @@ def test_gpus_are_watched_by_a_prometheus_that_knows_no_monitors_too(engine: Eng
 def test_the_node_image_decides(engine: Engine) -> None:
     layers(engine, ALL - {Capability.DEVICE_PLUGIN}, node_image=NodeImage.BARE)
     assert releases(engine) == {"gpu-operator"}
+
+
+def test_everything_goes_where_the_cluster_has_its_cpu_nodes(engine: Engine) -> None:
+    """Of a cluster of somebody else's, whose nodes do not carry our labels; and its GPU pods name its RuntimeClass."""
+    elsewhere = {"system": NodeSelection(labels={"role": "infra"})}
+    layers(engine, (), selections=elsewhere, runtime_class="nvidia")
+    sent = json.dumps([item.inputs.get("values") for item in engine.seen])
+    assert 'inference.platform/node-pool": "system' not in sent
+    assert sent.count('"nodeSelector": {"role": "infra"}') == 10
+    assert sent.count('"runtimeClassName": "nvidia"') == 2
 
 
 def test_namespaces_belong_to_the_environment(engine: Engine) -> None:
