@@ -64,3 +64,15 @@ def test_a_second_call_changes_nothing(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     certificates.ensure(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_another_identity_means_new_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that was made before a process was added still gets one for it."""
+    fewer = {name: identity for name, identity in certificates.IDENTITIES.items() if name != "rule-loader"}
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "IDENTITIES", fewer)
+        certificates.ensure(tmp_path)
+    assert not (tmp_path / "rule-loader.crt").exists()
+    certificates.ensure(tmp_path)
+    assert signed_by(tmp_path / "rule-loader.crt", tmp_path / "ca.crt")
+    assert signed_by(tmp_path / "admin.crt", tmp_path / "ca.crt")

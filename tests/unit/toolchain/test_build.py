@@ -102,6 +102,14 @@ def test_a_changed_sum_builds_that_tool_alone(clone: Path) -> None:
     assert builds(clone) == 3
 
 
+def test_a_tool_without_packages_is_its_files(clone: Path) -> None:
+    recipe = '[first]\npackages = []\nfiles = [{ module = "m", from = "data.txt", to = "share/first/data.txt" }]\n'
+    (clone / "tools.toml").write_text(recipe)
+    assert build(clone).returncode == 0
+    assert (clone.parent / "build" / "tools" / "share" / "first" / "data.txt").read_text() == "data"
+    assert builds(clone) == 0
+
+
 def test_a_failed_build_says_which_and_why_and_the_next_run_resumes(clone: Path) -> None:
     failed = build(clone, FAKE_BROKEN="building-second")
     assert failed.returncode == 1
