@@ -15,6 +15,7 @@ from components.clouds.rules import CloudSettings, PoolWish
 READERS: Final[Mapping[str, str]] = {
     "aws": "stacks.preflight.aws",
     "azure": "stacks.preflight.azure",
+    "gcp": "stacks.preflight.gcp",
 }
 """Module of each cloud whose accounts can be read; it has an attribute ``PREFLIGHT``."""
 
