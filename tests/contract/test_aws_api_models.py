@@ -25,7 +25,7 @@ from stacks.environment import cluster_args, gpu_pool, node_pool_args
 from stacks.errors import ConfigError
 from tests.contract import crd_schema
 from tests.contract.aws_requests import REQUESTS, node_group, objections
-from tests.unit.components.aws.aws_configs import random_environment
+from tests.unit.components.aws.aws_configs import ADMIN, random_environment
 from tests.unit.components.aws.conftest import AwsMocks
 from tests.unit.conftest import Engine, Registered
 
@@ -33,6 +33,20 @@ pytestmark = pytest.mark.unit
 
 ENVIRONMENTS = 6
 CUSTOM = {"NodePool": "nodepool", "EC2NodeClass": "ec2nodeclass"}
+
+
+STORES = (("node-disk", "efs"), ("shared-files", "efs"), ("shared-files", "fsx-lustre"), ("object-store", "efs"))
+SPECIAL: tuple[dict[str, Any], ...] = (
+    {
+        "name": "block",
+        "instance_type": "p5.48xlarge",
+        "capacity_type": "reserved",
+        "reservation": {"kind": "capacity-block", "id": "cr-0123456789abcdef0"},
+        "max_nodes": 1,
+    },
+    {"name": "made", "instance_type": "g6.2xlarge", "provisioner": "auto", "capacity_type": "spot", "max_nodes": 2},
+    {"name": "cheap", "instance_type": "g5.2xlarge", "capacity_type": "spot-with-fallback", "max_nodes": 2},
+)
 
 
 class RealisticMocks(AwsMocks):
@@ -50,13 +64,18 @@ class RealisticMocks(AwsMocks):
 
 
 def configs() -> Iterator[EnvironmentConfig]:
-    """Environments that the checks accept."""
+    """Environments that the checks accept; among them at least one with each kind of resource."""
     found = 0
     seed = 0
     while found < ENVIRONMENTS:
         seed += 1
+        raw = random_environment(Random(seed))
+        raw["weights"]["store"] = STORES[found % len(STORES)][0]
+        raw["aws"] = {**raw.get("aws", {}), "shared_files": STORES[found % len(STORES)][1], "admins": [ADMIN]}
+        raw["cluster"]["audit_logs"] = found % 2 == 0
+        raw["node_pools"].append({**SPECIAL[found % len(SPECIAL)], "zones": [f"{raw['region']}a"]})
         try:
-            config = load_environment(random_environment(Random(seed)), "dev")
+            config = load_environment(raw, "dev")
         except ConfigError:
             continue
         found += 1
