@@ -48,9 +48,11 @@ def kill_under_load(environment: Environment, process: str) -> tuple[Traffic, se
     restarts = cluster.status(files)["processes"][process]["restarts"]
     with Traffic(environment.url, "chat") as traffic:
         until(lambda: traffic.answered() >= 10, 60, "answers before the kill")
-        os.kill(supervised(files, process), signal.SIGKILL)
-        # What was sent within the next moment can have been accepted by the dying process, too.
-        held = {id(entry) for entry in traffic.in_flight()} | {id(entry) for entry in traffic.sent[-2:]}
+        target = supervised(files, process)
+        # In flight before, in flight after, or sent between: a request can fail before we have looked again.
+        sent, held = len(traffic.sent), {id(entry) for entry in traffic.in_flight()}
+        os.kill(target, signal.SIGKILL)
+        held |= {id(entry) for entry in (*traffic.in_flight(), *traffic.sent[sent:])}
         until(lambda: cluster.status(files)["processes"][process]["restarts"] > restarts, 10, f"{process} restarted")
         until(lambda: cluster.status(files)["ready"], 30, f"the cluster ready again after {process}")
         answered = traffic.answered()
