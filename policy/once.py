@@ -73,3 +73,5 @@ def convert_once() -> None:
         ),
     )
     setattr(sdk, "unknown_checking_proxy", Memory(plain))  # noqa: B010
+    # Called before every answer to read the same configuration again; no policy asks for it.
+    setattr(sdk._PolicyAnalyzerServicer, "_configure_runtime_settings", lambda _: None)  # noqa: B010
