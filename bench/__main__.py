@@ -48,7 +48,8 @@ def configuration(models: int) -> dict[str, Any]:
                 "source": {"hugging_face": "meta-llama/Llama-3.1-8B-Instruct"},
                 "node_pool": "l4",
                 "engine": {"name": "vllm", "max_model_len": 8192},
-                "scaling": {"min_replicas": 0, "max_replicas": 1},
+                # A pod that drains would hold up the removal that ends a round.
+                "scaling": {"min_replicas": 0, "max_replicas": 1, "drain_seconds": 10},
             }
             for index in range(models)
         ],

@@ -32,6 +32,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+DESTROY_SECONDS = 40.0
+"""Bound of `pulumi destroy` in `make down`, which promises to end within a minute."""
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 Stack = Annotated[str, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml describes it.")]
 
@@ -172,11 +175,16 @@ def down(stack: Stack = "dev") -> None:
 
 
 def destroy(pulumi: Pulumi) -> None:
-    """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed."""
+    """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed.
+
+    Pods may drain for as long as the longest answer (`drain_seconds`). Nobody who takes the whole cluster down waits for it.
+    """
+    quiet = ("--skip-preview", "--suppress-progress", "--suppress-outputs")
     try:
-        pulumi.run("destroy", "--yes", "--skip-preview", "--suppress-progress", "--stack", pulumi.stack, capture=False)
+        pulumi.run("destroy", "--yes", *quiet, "--stack", pulumi.stack, capture=False, timeout_seconds=DESTROY_SECONDS)
     except PulumiError as error:
         console.print(f"{error}\nremoving the cluster all the same", style="yellow", markup=False)
+        pulumi.clear_after_crash()
 
 
 @app.command()

@@ -67,31 +67,41 @@ class Pulumi:
             # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # Python packages of all clouds may be installed here, and the engine would fetch each one's plugin, hundreds
+            # of megabytes, or try five times where it cannot. The one that is used is among the tools.
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             # The program is compiled once, not at every run, and not into the user's folder.
             "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
             KUBECONFIG_VARIABLE: str(self.kubeconfig),
         }
 
-    def run(self, *arguments: str, capture: bool = True, check: bool = True) -> str:
+    def run(
+        self, *arguments: str, capture: bool = True, check: bool = True, timeout_seconds: float | None = None
+    ) -> str:
         """Run one command; its standard output if captured.
 
         Raises:
-            PulumiError: it failed and ``check`` is set.
+            PulumiError: it failed and ``check`` is set, or it took longer than ``timeout_seconds`` and was ended;
+                `clear_after_crash` then ends what it had started.
         """
         configured = self.config_file and arguments[0] in CONFIGURED_COMMANDS
         config = ["--config-file", str(self.config_file)] if configured else []
         # A person gets Pulumi's live tree; a log gets one line per event.
         live = not capture and sys.stdout.isatty()
         display = [] if live else ["--non-interactive"]
-        result = subprocess.run(
-            [tool("pulumi"), *arguments, *config, *display, "-C", str(self.program)],
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.PIPE if capture else None,
-            text=True,
-            check=False,
-        )
+        try:
+            result = subprocess.run(
+                [tool("pulumi"), *arguments, *config, *display, "-C", str(self.program)],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if capture else None,
+                stderr=subprocess.PIPE if capture else None,
+                text=True,
+                check=False,
+                timeout=timeout_seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise PulumiError(f"pulumi {arguments[0]} has not ended after {timeout_seconds:.0f} s") from None
         if check and result.returncode:
             raise PulumiError(f"pulumi {arguments[0]} failed\n{result.stdout or ''}{result.stderr or ''}".rstrip())
         return result.stdout or ""

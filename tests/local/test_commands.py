@@ -7,6 +7,7 @@ themselves, which only add the tools and the virtual environment.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +127,18 @@ def test_interrupted_while_pulumi_deploys(commands: Commands) -> None:
     assert command.returncode != 0
     assert "Traceback" not in output
     assert_nothing_left_after_down(commands)
+
+
+def test_down_does_not_wait_for_the_longest_answer(commands: Commands) -> None:
+    """Its engine would drain for longer than `down` may take."""
+    status, output = commands.run("up")
+    assert status == 0, output
+    body = json.dumps({"model": "chat", "prompt": "Hello", "max_tokens": 7_500, "stream": True}).encode()
+    url = f"http://127.0.0.1:{PORT}/v1/completions"
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.readline().startswith(b"data: ")
+        assert_nothing_left_after_down(commands)
 
 
 def test_killed_while_pulumi_deploys_then_up_again(commands: Commands) -> None:
