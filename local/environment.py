@@ -177,7 +177,7 @@ def down(stack: Stack = "dev") -> None:
 def destroy(pulumi: Pulumi) -> None:
     """`pulumi destroy`; a failure is reported, and does not keep the cluster from being removed.
 
-    Pods may drain for as long as the longest answer (`drain_seconds`). Nobody who takes the whole cluster down waits for it.
+    Pods may drain for as long as the longest answer (`drain_seconds`). Who takes the whole cluster down does not wait.
     """
     quiet = ("--skip-preview", "--suppress-progress", "--suppress-outputs")
     try:

@@ -67,8 +67,8 @@ class Pulumi:
             # No secret of worth is in a throw-away environment on this machine; real ones use a real provider.
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # Python packages of all clouds may be installed here, and the engine would fetch each one's plugin, hundreds
-            # of megabytes, or try five times where it cannot. The one that is used is among the tools.
+            # Python packages of all clouds may be installed here, and the engine would fetch each one's plugin,
+            # hundreds of megabytes, or try five times where it cannot. The one that is used is among the tools.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             # The program is compiled once, not at every run, and not into the user's folder.
             "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
