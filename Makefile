@@ -39,7 +39,7 @@ lint: venv ## Linter and type checker
 	@$(VENV)/bin/mypy
 
 unit: venv ## Tests without engine or cluster
-	@$(VENV)/bin/pytest -m unit tests/unit tests/contract
+	@$(VENV)/bin/pytest -m unit -n auto --dist worksteal tests/unit tests/contract
 
 engine: venv tools policy-venv ## Tests with the real Pulumi engine
 	@$(VENV)/bin/pytest -m engine tests/engine

@@ -98,9 +98,10 @@ def test_a_good_file_by_name_and_by_path(tmp_path: Path) -> None:
             "Pulumi.x.yaml: is not valid YAML in line 3, column 12: found undefined alias 'nowhere'. Correct this "
             "line.",
         ),
-        (
+        pytest.param(
             "config: " + "[" * 100_000,
             "Pulumi.x.yaml: is nested too deeply. A configuration has at most six levels.",
+            id="nested-100000-deep",
         ),
         (
             b"config:\n  a: \xff\n",
