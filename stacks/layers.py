@@ -1,6 +1,7 @@
 """What a cluster does not bring by itself, installed: observability, accelerator runtime, autoscaling; in this order.
 
-Prometheus comes first since its CRDs are what the others describe their metrics with.
+Prometheus comes first since its CRDs are what the others describe their metrics with. A component and the SDK's Helm
+are imported where they are needed: a tenth of the start of a preview where the cluster brings all.
 """
 
 from __future__ import annotations
@@ -10,11 +11,8 @@ from dataclasses import replace
 
 import pulumi
 
-from components.accelerators.runtime import AcceleratorRuntime, AcceleratorRuntimeArgs
-from components.autoscaling.keda import KEDA, Keda, KedaArgs
 from components.cluster import Capability, ClusterHandle
 from components.labels import EnvironmentLabels
-from components.observability.prometheus import PrometheusStack, PrometheusStackArgs
 from components.scheduling import GpuPool
 
 
@@ -44,6 +42,8 @@ def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Res
         if Capability.PROMETHEUS_OPERATOR not in cluster.provides:
             pulumi.info("the cluster's Prometheus takes no PrometheusRule: there are no recording rules and no alerts")
         return cluster
+    from components.observability.prometheus import PrometheusStack, PrometheusStackArgs
+
     grafana = Capability.GRAFANA not in cluster.provides
     made = PrometheusStack(
         f"{name}-monitoring",
@@ -65,6 +65,8 @@ def _accelerators(
     wanted = {Capability.DEVICE_PLUGIN, Capability.DCGM_EXPORTER}
     if wanted <= cluster.provides:
         return cluster
+    from components.accelerators.runtime import AcceleratorRuntime, AcceleratorRuntimeArgs
+
     made = AcceleratorRuntime(
         f"{name}-accelerators",
         AcceleratorRuntimeArgs(
@@ -87,6 +89,8 @@ def _autoscaling(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resou
     wanted = {Capability.KEDA, Capability.KEDA_HTTP_ADD_ON}
     if wanted <= cluster.provides:
         return cluster
+    from components.autoscaling.keda import KEDA, Keda, KedaArgs
+
     keda = Capability.KEDA not in cluster.provides
     http_add_on = Capability.KEDA_HTTP_ADD_ON not in cluster.provides
     made = Keda(
