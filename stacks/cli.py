@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
-from stacks import cli_environments
+from stacks import cli_environments, cli_orders
+from stacks.cli_options import StackDirectory
 from stacks.cli_plan import app as plan_app
 from stacks.cli_preflight import preflight
 
@@ -22,21 +24,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(plan_app, name="plan")
+cli_orders.register(app)
 cli_environments.register(app)
+app.add_typer(plan_app, name="plan")
 app.command()(preflight)
 
 PROJECT_FILE = "Pulumi.yaml"
 
 Stack = Annotated[str, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml describes it.")]
-Directory = Annotated[
-    Path | None,
-    typer.Option("--cwd", "-C", help="Where the stack files are; default: the nearest folder with a Pulumi.yaml."),
-]
 
 
 def main() -> None:
     """Run the command line; what the operating system refuses is said in one line."""
+    # Its own status 2 means "refused" here (docs/self-service.md); a mistyped option is wrong input.
+    click.UsageError.exit_code = 1
     try:
         app()
     except OSError as error:
@@ -71,7 +72,7 @@ def schema(
 def validate(
     stack: Stack,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,
-    directory: Directory = None,
+    directory: StackDirectory = None,
 ) -> None:
     """Check a stack without deploying anything, and show what it comes to; status 1 if something is wrong."""
     from stacks.config.load import load_stack_file
