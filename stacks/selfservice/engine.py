@@ -189,7 +189,9 @@ class Engine:
             "PULUMI_BACKEND_URL": self.environment.workspace.backend,
             "PULUMI_CONFIG_PASSPHRASE": os.environ.get("PULUMI_CONFIG_PASSPHRASE", ""),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # The program and the policies are compiled once, not at every run, whatever the user's shell says.
             "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
+            "PYTHONDONTWRITEBYTECODE": "",
             MARK: str(self.environment.folder),
         }
 
