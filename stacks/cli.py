@@ -24,10 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+BEFORE = "Before anything is touched"
 cli_orders.register(app)
+app.add_typer(plan_app, name="plan", rich_help_panel=BEFORE)
+app.command(rich_help_panel=BEFORE)(preflight)
 cli_environments.register(app)
-app.add_typer(plan_app, name="plan")
-app.command()(preflight)
 
 PROJECT_FILE = "Pulumi.yaml"
 
@@ -50,7 +51,7 @@ def about() -> None:
     """Environments: order them, see what they need and cost, deploy, pause and remove them."""
 
 
-@app.command()
+@app.command(rich_help_panel="Stack files")
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference for people: docs/config.md.")] = False,
     stack_file: Annotated[
@@ -68,7 +69,7 @@ def schema(
         print(json.dumps(reference.stack_file_schema() if stack_file else reference.environment_schema(), indent=2))
 
 
-@app.command()
+@app.command(rich_help_panel="Stack files")
 def validate(
     stack: Stack,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,

@@ -30,8 +30,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (list_, preview, up, outputs, pause, resume, destroy, history, export, reap):
-        app.command(name=command.__name__.rstrip("_"))(command)
+    panels = {
+        "Before anything is touched": (preview,),
+        "Run": (up, pause, resume, destroy, reap),
+        "Look": (list_, outputs, history, export),
+    }
+    for panel, commands in panels.items():
+        for command in commands:
+            app.command(name=command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 
 def list_(

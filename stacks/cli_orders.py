@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (new, catalog, key):
-        app.command()(command)
+    for command in (catalog, new, key):
+        app.command(rich_help_panel="Order")(command)
 
 
 def new(  # noqa: PLR0917 - options of a command line

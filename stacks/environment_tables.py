@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from stacks.tables import NARROWEST
+NARROWEST = 110
+"""Columns to use where the output is not a terminal: files and pipes do not wrap."""
 
 LINE = 200
 """Longest value of an output that is shown whole."""
