@@ -17,6 +17,14 @@ import pytest
 import typer
 
 from stacks.cli import app
+from stacks.config.vocabulary import (
+    BUILT_ENGINES,
+    BUILT_SERVING_STACKS,
+    BUILT_TOPOLOGIES,
+    EngineName,
+    ServingStack,
+    TopologyKind,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -34,9 +42,12 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
 def links(page: Path) -> Iterator[str]:
-    text = CODE.sub("", FENCE.sub("", page.read_text(encoding="utf-8")))
-    yield from LINK.findall(text)
+    yield from LINK.findall(CODE.sub("", FENCE.sub("", page.read_text(encoding="utf-8"))))
 
 
 def anchors(page: Path) -> set[str]:
@@ -85,8 +96,21 @@ def test_commands_that_the_pages_name_exist() -> None:
 def test_every_command_is_in_the_pages() -> None:
     command = typer.main.get_command(app)
     assert isinstance(command, click.Group)
-    text = (DOCS / "self-service.md").read_text(encoding="utf-8")
-    assert [word for word in command.commands if f"`{word}" not in text] == []
+    page = text("self-service.md")
+    assert [word for word in command.commands if f"`{word}" not in page] == []
+
+
+def test_what_is_said_to_be_built_is() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (engine|serving stack|topology) \| (yes|no) \|$", text("choosing.md"), re.M)
+    kinds = {
+        "engine": (EngineName, BUILT_ENGINES),
+        "serving stack": (ServingStack, BUILT_SERVING_STACKS),
+        "topology": (TopologyKind, BUILT_TOPOLOGIES),
+    }
+    expected = {
+        (word.value, kind, "yes" if word in built else "no") for kind, (words, built) in kinds.items() for word in words
+    }
+    assert set(rows) == expected
 
 
 def test_the_pages_speak_of_no_machine() -> None:
