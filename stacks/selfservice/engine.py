@@ -254,8 +254,8 @@ def essence(output: str) -> str:
     heads = list(SECTION.finditer(output))
     ends = [*(head.start() for head in heads[1:]), len(output)]
     wanted = {"Policies", "Diagnostics"}
-    found = [output[head.start() : end] for head, end in zip(heads, ends, strict=True) if head[1] in wanted]
-    start = output.find("error:")
+    found = [output[head.start() : end] for head, end in zip(heads, ends, strict=False) if head[1] in wanted]
+    start = output.find("error:")  # of a run that never began
     text = "\n".join(found) or output[max(start, 0) :]
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(NOISE))
 
