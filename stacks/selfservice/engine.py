@@ -249,18 +249,20 @@ class _Errors:
 SECTION: Final = re.compile(r"^(Policies|Diagnostics|Outputs|Resources|Duration):", re.MULTILINE)
 
 
+NOISE: Final = ("@ ", " stderr:", " stdout:", " code:")
+
+
 def essence(output: str) -> str:
     """What a person needs of a failed run's output: what policies and resources say, without tree and outputs."""
     heads = list(SECTION.finditer(output))
     ends = [*(head.start() for head in heads[1:]), len(output)]
-    wanted = {"Policies", "Diagnostics"}
-    found = [output[head.start() : end] for head, end in zip(heads, ends, strict=False) if head[1] in wanted]
-    start = output.find("error:")  # of a run that never began
-    text = "\n".join(found) or output[max(start, 0) :]
+    sections = {head[1]: output[head.start() : end] for head, end in zip(heads, ends, strict=False)}
+    policies = sections.get("Policies", "")
+    text = (policies if "- [" in policies else "") + "\n" + sections.get("Diagnostics", "")
+    if not text.strip():
+        # It never began.
+        text = output[max(output.find("error:"), 0) :]
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(NOISE))
-
-
-NOISE: Final = ("@ ", " stderr:", " stdout:", " code:")
 
 
 def _notes(event: events.EngineEvent, on_event: OnEvent) -> None:
