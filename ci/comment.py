@@ -38,8 +38,9 @@ def comment(stack: str, plan: dict[str, Any], before: dict[str, Any] | None, pre
         parts += ["", "**Policies**", "", *_fenced(found["Policies"])]
     if before is not None:
         parts += ["", *_plan_changes(before, plan)]
-    if "error:" in preview and "Diagnostics" in found:
-        parts += ["", "**What the engine says**", "", *_fenced(found["Diagnostics"])]
+    if "error:" in preview:
+        # A run that never began has no headings.
+        parts += ["", "**What the engine says**", "", *_fenced(found.get("Diagnostics", preview.strip()))]
     return "\n".join(parts) + "\n"
 
 
@@ -56,7 +57,7 @@ def sections(preview: str) -> dict[str, str]:
     """The parts of the engine's output by their headings."""
     heads = list(SECTION.finditer(preview))
     ends = [*(head.start() for head in heads[1:]), len(preview)]
-    return {head[1]: preview[head.end() : end].strip("\n").rstrip() for head, end in zip(heads, ends, strict=True)}
+    return {head[1]: preview[head.end() : end].strip("\n").rstrip() for head, end in zip(heads, ends, strict=False)}
 
 
 def _cost(plan: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
-from stacks import cli_environments
+from stacks import cli_environments, cli_orders
+from stacks.cli_options import StackDirectory
 from stacks.cli_plan import app as plan_app
 from stacks.cli_preflight import preflight
 
@@ -22,21 +24,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(plan_app, name="plan")
+BEFORE = "Before anything is touched"
+cli_orders.register(app)
+app.add_typer(plan_app, name="plan", rich_help_panel=BEFORE)
+app.command(rich_help_panel=BEFORE)(preflight)
 cli_environments.register(app)
-app.command()(preflight)
 
 PROJECT_FILE = "Pulumi.yaml"
 
 Stack = Annotated[str, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml describes it.")]
-Directory = Annotated[
-    Path | None,
-    typer.Option("--cwd", "-C", help="Where the stack files are; default: the nearest folder with a Pulumi.yaml."),
-]
 
 
 def main() -> None:
     """Run the command line; what the operating system refuses is said in one line."""
+    # Its own status 2 means "refused" here (docs/self-service.md); a mistyped option is wrong input.
+    click.UsageError.exit_code = 1
     try:
         app()
     except OSError as error:
@@ -49,7 +51,7 @@ def about() -> None:
     """Environments: order them, see what they need and cost, deploy, pause and remove them."""
 
 
-@app.command()
+@app.command(rich_help_panel="Stack files")
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference for people: docs/config.md.")] = False,
     stack_file: Annotated[
@@ -67,11 +69,11 @@ def schema(
         print(json.dumps(reference.stack_file_schema() if stack_file else reference.environment_schema(), indent=2))
 
 
-@app.command()
+@app.command(rich_help_panel="Stack files")
 def validate(
     stack: Stack,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,
-    directory: Directory = None,
+    directory: StackDirectory = None,
 ) -> None:
     """Check a stack without deploying anything, and show what it comes to; status 1 if something is wrong."""
     from stacks.config.load import load_stack_file

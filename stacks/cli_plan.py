@@ -1,4 +1,4 @@
-"""`python -m stacks plan`: the plan of a stack, and what differs between two."""
+"""`python -m stacks plan`: the plan of an environment or a stack, and what differs between two."""
 
 from __future__ import annotations
 
@@ -8,22 +8,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
+
+from stacks.cli_options import CatalogFolder, StackDirectory, WorkspaceFolder, complete_names, configuration, messages
 
 if TYPE_CHECKING:
     from planner.plan import EnvironmentPlan
+    from stacks.config.models import EnvironmentConfig
 
-app = typer.Typer(help="What a stack needs, costs and will do, before anything is touched.", add_completion=False)
 
-Directory = Annotated[
-    Path | None,
-    typer.Option("--cwd", "-C", help="Where the stack files are; default: the nearest folder with a Pulumi.yaml."),
-]
+class _PlanGroup(TyperGroup):
+    """Takes `plan NAME` besides `plan diff A B`: a group has no arguments of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read a first word that is no command as the environment's name."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["--environment", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    help="What an environment or a stack needs, costs and will do, before anything is touched.",
+    add_completion=False,
+    cls=_PlanGroup,
+    subcommand_metavar="[ENVIRONMENT | diff A B]",
+)
 
 
 @app.callback(invoke_without_command=True)
 def plan(  # noqa: PLR0917 - options of a command line
     context: typer.Context,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment", "-e", help="An ordered environment; the word alone will do.", autocompletion=complete_names
+        ),
+    ] = None,
     stack: Annotated[str | None, typer.Option("--stack", "-s", help="Stack: Pulumi.<stack>.yaml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: docs/plan-schema.md.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that needs no other file.")] = None,
@@ -42,14 +64,16 @@ def plan(  # noqa: PLR0917 - options of a command line
     nodes: Annotated[
         list[str] | None, typer.Option("--nodes-now", help="POOL=NODES that are there, for the price of now.")
     ] = None,
-    directory: Directory = None,
+    directory: StackDirectory = None,
+    workspace: WorkspaceFolder = None,
+    catalog: CatalogFolder = None,
 ) -> None:
-    """Work out what a stack needs, costs and will do."""
+    """Work out what an environment or a stack needs, costs and will do."""
     if context.invoked_subcommand is not None:
         return
-    if stack is None:
-        raise typer.BadParameter("name a stack with --stack, or compare two with: plan diff A B")
-    made = load(stack, directory, Files(prices=prices, traffic=traffic, quotas=quotas), budget, _nodes(nodes))
+    with messages():
+        config, name = configuration(environment, stack, directory, workspace, catalog)
+    made = make(config, name, Files(prices=prices, traffic=traffic, quotas=quotas), budget, _nodes(nodes))
     shown = made.to_json()
     if html is not None:
         from planner.page import page
@@ -71,7 +95,7 @@ def diff(
     before: Annotated[str, typer.Argument(help="A stack, or a file that `plan --json` wrote.")],
     after: Annotated[str, typer.Argument(help="The other one.")],
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of objects.")] = False,
-    directory: Directory = None,
+    directory: StackDirectory = None,
 ) -> None:
     """Show what differs between two plans."""
     from planner.difference import differences
@@ -94,38 +118,34 @@ class Files:
     quotas: Path | None = None
 
 
-def load(
-    stack: str,
-    directory: Path | None,
+def make(
+    config: EnvironmentConfig,
+    name: str,
     files: Files | None = None,
     budget: float | None = None,
     nodes_now: dict[str, int] | None = None,
 ) -> EnvironmentPlan:
-    """The plan of a stack; a broken configuration or file ends the program with status 1."""
+    """The plan of a configuration; a broken file ends the program with status 1."""
     from planner.prices import PriceError, read_prices
     from planner.quotas import QuotaError, read_quotas
     from planner.traffic import TrafficError, read_traffic
-    from stacks.cli import project_folder
-    from stacks.config.load import load_stack_file
-    from stacks.errors import ConfigError
     from stacks.plan import plan_config
 
     given = files or Files()
+    pools = [pool.name for pool in config.node_pools]
+    if unknown := sorted(set(nodes_now or {}) - set(pools)):
+        raise typer.BadParameter(f"--nodes-now: there is no pool {unknown[0]}; choose from {', '.join(pools)}")
     try:
-        config = load_stack_file(stack, directory or project_folder())
-        pools = [pool.name for pool in config.node_pools]
-        if unknown := sorted(set(nodes_now or {}) - set(pools)):
-            raise typer.BadParameter(f"--nodes-now: there is no pool {unknown[0]}; choose from {', '.join(pools)}")
         return plan_config(
             config,
-            stack,
+            name,
             prices=None if given.prices is None else read_prices(given.prices),
             budget_per_hour=budget,
             nodes_now=nodes_now,
             traffic=None if given.traffic is None else read_traffic(given.traffic),
             quotas=() if given.quotas is None else read_quotas(given.quotas),
         )
-    except (ConfigError, PriceError, QuotaError, TrafficError) as error:
+    except (PriceError, QuotaError, TrafficError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
 
@@ -145,7 +165,9 @@ def _nodes(given: list[str] | None) -> dict[str, int] | None:
 def _plan_of(name: str, directory: Path | None) -> dict[str, Any]:
     path = Path(name)
     if path.suffix != ".json":
-        return load(name, directory).to_json()
+        with messages():
+            config, stack = configuration(None, name, directory, None, None)
+        return make(config, stack).to_json()
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ from stacks.config.models_tenancy import Quota
 from stacks.selfservice.exits import CommandError
 
 HERE = Path(__file__).resolve().parents[1] / "catalog"
+
+
+def catalog_folder() -> Path:
+    """The catalogue's folder: INFERENCE_PLATFORM_CATALOG, or the one of this project."""
+    named = os.environ.get("INFERENCE_PLATFORM_CATALOG")
+    return Path(named).expanduser() if named else HERE
 
 
 class Choices(Strictly):

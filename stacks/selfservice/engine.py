@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -67,10 +68,16 @@ class Engine:
         return Done(counts(result.change_summary), {})
 
     def up(self, on_event: OnEvent) -> Done:
-        """Make it so."""
+        """Make it so.
+
+        Where a policy may refuse, a preview comes first: in a deployment policies see a resource just before it is
+        made, and those about the whole stack come last.
+        """
         self.recover()
         with self._errors():
             stack = self._stack()
+            if self._may_refuse():
+                stack.preview(on_event=lambda event: _notes(event, on_event), on_output=_quiet, **self._pack())
             result = stack.up(on_event=on_event, on_output=_quiet, suppress_progress=True, **self._pack())
         return Done(counts(result.summary.resource_changes), shown(result.outputs))
 
@@ -93,14 +100,15 @@ class Engine:
             found = self._stack().history(page_size=100, show_secrets=False)
         return [
             {
-                "version": item.version,
+                # Backends of files give no numbers.
+                "version": item.version or len(found) - index,
                 "kind": item.kind,
                 "result": item.result,
                 "started": _iso(item.start_time),
                 "ended": _iso(item.end_time),
                 "changes": counts(item.resource_changes),
             }
-            for item in found
+            for index, item in enumerate(found)
         ]
 
     def recover(self) -> bool:
@@ -189,17 +197,26 @@ class Engine:
             "PULUMI_BACKEND_URL": self.environment.workspace.backend,
             "PULUMI_CONFIG_PASSPHRASE": os.environ.get("PULUMI_CONFIG_PASSPHRASE", ""),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # The program and the policies are compiled once, not at every run, whatever the user's shell says.
             "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
+            "PYTHONDONTWRITEBYTECODE": "",
             MARK: str(self.environment.folder),
         }
 
-    def _pack(self) -> dict[str, Any]:
-        if self.policies == "none":
-            return {}
+    def _may_refuse(self) -> bool:
+        return self.policies != "none" and "mandatory" in self._levels().read_text(encoding="utf-8")
+
+    def _levels(self) -> Path:
         levels = POLICY_PACK / "levels" / f"{self.policies}.json"
         levels = levels if levels.is_file() else Path(self.policies).absolute()
         if not levels.is_file():
             raise CommandError(f"there are no policy levels {self.policies!r}: give dev, prod, none or a file")
+        return levels
+
+    def _pack(self) -> dict[str, Any]:
+        if self.policies == "none":
+            return {}
+        levels = self._levels()
         if not (REPOSITORY / "build" / "policy-venv").exists():
             raise CommandError(
                 "the policies have packages of their own: run `make policy-venv`, or use --policies none"
@@ -229,12 +246,29 @@ class _Errors:
             raise CommandError(essence(text), Exit.POLICY if "[mandatory]" in text else Exit.ENGINE) from None
 
 
+SECTION: Final = re.compile(r"^(Policies|Diagnostics|Outputs|Resources|Duration):", re.MULTILINE)
+
+
+NOISE: Final = ("@ ", " stderr:", " stdout:", " code:")
+
+
 def essence(output: str) -> str:
-    """What a person needs of a failed run's output: what the policies and the resources say, without the tree."""
-    starts = [output.find(word) for word in ("Policies:", "Diagnostics:", "error:")]
-    found = [start for start in starts if start >= 0]
-    lines = output[min(found) :].splitlines() if found else output.splitlines()
-    return "\n".join(line.rstrip() for line in lines if line.strip() and not line.startswith(("@ ", " stderr:")))
+    """What a person needs of a failed run's output: what policies and resources say, without tree and outputs."""
+    heads = list(SECTION.finditer(output))
+    ends = [*(head.start() for head in heads[1:]), len(output)]
+    sections = {head[1]: output[head.start() : end] for head, end in zip(heads, ends, strict=False)}
+    policies = sections.get("Policies", "")
+    text = (policies if "- [" in policies else "") + "\n" + sections.get("Diagnostics", "")
+    if not text.strip():
+        # It never began.
+        text = output[max(output.find("error:"), 0) :]
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(NOISE))
+
+
+def _notes(event: events.EngineEvent, on_event: OnEvent) -> None:
+    """Of a preview that only asks the policies, what they and the resources say."""
+    if event.policy_event or event.diagnostic_event:
+        on_event(event)
 
 
 def counts(changes: Mapping[Any, int] | None) -> dict[str, int]:

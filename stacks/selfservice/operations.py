@@ -118,16 +118,24 @@ class Work:
             "policies": progress.policies,
         }
 
-    def pause(self, environment: Environment, by: str = "team", at: datetime | None = None) -> dict[str, Any]:
+    def pause(self, environment: Environment) -> dict[str, Any]:
         """All models to zero, whatever is asked of them."""
         with environment.alone("pause", self.say, wait=self.wait), self.workspace.slot(self.say):
-            if not environment.record.paused:
-                environment.change(paused=(at or now()).isoformat(), paused_by=by)
-            return self._deploy(environment, "pause")
+            self._deployed(environment)
+            return self._pause(environment, "team", now())
+
+    def _pause(self, environment: Environment, by: str, at: datetime) -> dict[str, Any]:
+        if not environment.record.paused:
+            environment.change(paused=at.isoformat(), paused_by=by)
+        if not environment.record.ready:
+            # Ordered and never deployed: to deploy it now would make what nobody wants.
+            return {"environment": environment.name, "changes": {}}
+        return self._deploy(environment, "pause")
 
     def resume(self, environment: Environment, ttl_hours: float | None = None) -> dict[str, Any]:
         """Let models scale again; one that had expired lives anew for its template's time."""
         with environment.alone("resume", self.say, wait=self.wait), self.workspace.slot(self.say):
+            self._deployed(environment)
             record = environment.record
             if record.paused_by == "reap" or ttl_hours:
                 hours = ttl_hours or render(environment.order, self.catalog).ttl_hours
@@ -138,12 +146,15 @@ class Work:
     def destroy(self, environment: Environment) -> dict[str, Any]:
         """Remove all of it, the order too."""
         with environment.alone("destroy", self.say, wait=self.wait), self.workspace.slot(self.say):
-            engine = self._engine(environment, "none")
-            changes: dict[str, int] = {}
-            if engine.exists():
-                with self.progress(f"destroy {environment.name}") as progress:
-                    changes = dict(engine.destroy(progress).changes)
-            shutil.rmtree(environment.folder)
+            return self._destroy(environment)
+
+    def _destroy(self, environment: Environment) -> dict[str, Any]:
+        engine = self._engine(environment, "none")
+        changes: dict[str, int] = {}
+        if engine.exists():
+            with self.progress(f"destroy {environment.name}") as progress:
+                changes = dict(engine.destroy(progress).changes)
+        shutil.rmtree(environment.folder)
         return {"environment": environment.name, "changes": changes}
 
     def outputs(self, environment: Environment, *, secrets: bool = False) -> dict[str, Any]:
@@ -175,31 +186,41 @@ class Work:
         """Pause what has expired, destroy what is paused for longer than its grace; one result each as it is done."""
         moment = at or now()
         for environment in self.workspace.environments():
-            record = environment.record
-            if not record.expires or datetime.fromisoformat(record.expires) > moment:
-                continue
-            paused = datetime.fromisoformat(record.paused) if record.paused else None
             try:
-                if paused is None:
-                    result = self.pause(environment, "reap", moment)
-                    yield {"environment": environment.name, "action": "paused", "expired": record.expires, **result}
-                elif paused + timedelta(hours=record.grace_hours) <= moment:
-                    result = self.destroy(environment)
-                    yield {"environment": environment.name, "action": "destroyed", "expired": record.expires, **result}
+                result = self._reap(environment, moment)
             except CommandError as error:
                 # One that fails must not keep the others alive.
-                yield {
-                    "environment": environment.name,
-                    "action": "failed",
-                    "error": str(error),
-                    "code": int(error.code),
-                }
+                result = {"action": "failed", "error": str(error), "code": int(error.code)}
+            if result is not None:
+                yield {"environment": environment.name, **result}
+
+    def _reap(self, environment: Environment, moment: datetime) -> dict[str, Any] | None:
+        if _due(environment.record, moment) is None:
+            return None
+        with environment.alone("reap", self.say, wait=self.wait), self.workspace.slot(self.say):
+            # Looked at again: its team may have resumed it while this waited.
+            record = environment.record
+            due = _due(record, moment)
+            if due == "paused":
+                return {"action": due, "expired": record.expires, **self._pause(environment, "reap", moment)}
+            if due == "destroyed":
+                return {"action": due, "expired": record.expires, **self._destroy(environment)}
+        return None
 
     def _engine(self, environment: Environment, policies: str | None, config: dict[str, Any] | None = None) -> Engine:
         from stacks.selfservice.engine import Engine
 
         chosen = policies or environment.record.policies
         return Engine(environment, self.config(environment) if config is None else config, chosen)
+
+
+def _due(record: Record, moment: datetime) -> str | None:
+    """What `reap` does with an environment; None: nothing."""
+    if not record.expired(moment):
+        return None
+    if not record.paused:
+        return "paused"
+    return "destroyed" if record.overdue(moment) else None
 
 
 def planned(engine: Engine) -> list[dict[str, Any]]:

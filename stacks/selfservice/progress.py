@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pulumi.automation import events
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from pulumi.automation import events
 
 MOST_SHOWN = 8
 UNCHANGED = ("same", "read", "refresh")
@@ -80,20 +83,23 @@ class Progress:
             "resource": short(event.resource_urn) if event.resource_urn else "",
             "message": event.message.strip(),
         }
+        # A preview that comes before a deployment has said it already.
+        if found in self.policies:
+            return
         self.policies.append(found)
         if self.console is not None:
             color = "red" if event.enforcement_level == "mandatory" else "yellow"
-            self.console.print(Text(f"  {found['level']} {found['policy']} {found['resource']}", style=color))
-            self.console.print(Text("    " + found["message"].splitlines()[-1]))
+            head = Text(f"  {found['level']} {found['policy']} {found['resource']}", style=color)
+            self.console.print(head, soft_wrap=True)
+            self.console.print(Text("    " + found["message"].splitlines()[-1]), soft_wrap=True)
 
     def _diagnostic(self, event: events.DiagnosticEvent) -> None:
         message = " ".join(event.message.replace("<{%reset%}>", "").split())
         if message and message not in self.problems:
             self.problems.append(message)
             if self.console is not None:
-                self.console.print(
-                    Text(f"  {event.severity}: {message}", style="red" if event.severity == "error" else "")
-                )
+                style = "red" if event.severity == "error" else ""
+                self.console.print(Text(f"  {event.severity}: {message}", style=style), soft_wrap=True)
 
     def view(self) -> Table:
         """What is being worked on just now."""

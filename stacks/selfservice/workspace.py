@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -56,6 +56,17 @@ class Record:
     paused: str = ""
     paused_by: str = ""
     ready: str = ""
+
+    def expired(self, moment: datetime | None = None) -> bool:
+        """Whether its life is over, now or at another moment."""
+        return bool(self.expires) and datetime.fromisoformat(self.expires) <= (moment or now())
+
+    def overdue(self, moment: datetime) -> bool:
+        """Whether its grace is over too: it counts from the end of its life, and from its pause if that was later."""
+        if not self.expired(moment) or not self.paused:
+            return False
+        since = max(datetime.fromisoformat(self.paused), datetime.fromisoformat(self.expires))
+        return since + timedelta(hours=self.grace_hours) <= moment
 
 
 @dataclass(frozen=True)
@@ -118,8 +129,9 @@ class Environment:
         Raises:
             CommandError: it is busy and ``wait`` is False.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "lock"
+        if not self.folder.is_dir():
+            raise CommandError(f"{self.name} was destroyed meanwhile")
         with path.open("a+") as lock:
             _wait_for(lambda: _held(lock), lambda: self._busy(path), say, wait=wait)
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):

@@ -78,6 +78,12 @@ def test_the_parts_of_a_preview() -> None:
     assert set(sections(PREVIEW)) == {"Policies", "Diagnostics", "Resources"}
 
 
+def test_of_a_preview_that_never_began_the_error_is_in_the_comment() -> None:
+    text = comment("prod", plan(1), None, "error: no credentials for the backend\n")
+    assert ":x: the preview failed" in text
+    assert "```text\nerror: no credentials for the backend\n```" in text
+
+
 # The workflows
 
 

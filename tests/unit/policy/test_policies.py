@@ -16,7 +16,16 @@ from policy.rules import RULES
 from policy.unknown import Unknown, UnknownValueError
 from policy.view import Resource
 from tests.unit.policy.cases import CASES, Case
-from tests.unit.policy.resources import changed, deployment, eks_pool, release, scaled, service
+from tests.unit.policy.resources import (
+    aks_pool,
+    changed,
+    deployment,
+    eks_pool,
+    gke_pool,
+    release,
+    scaled,
+    service,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -179,6 +188,28 @@ def test_a_karpenter_pool_is_limited_by_its_gpus_and_its_capacity_types_count() 
     assert said("gpu-pool-taints", pool) == ["node pool k (g6.12xlarge): has GPUs and no taint"]
     assert len(said("spot-with-fallback", pool)) == 1
     assert said("max-nodes", pool)[0] == "node pool k: may grow to 100 nodes, 25 are allowed"
+
+
+@pytest.mark.parametrize(
+    ("pool", "says"),
+    [
+        (eks_pool("m", labels={"nvidia.com/mig.config": "all-1g.5gb"}), "NVIDIA L4 cannot be split by MIG"),
+        (eks_pool("m", labels={"nvidia.com/mig.config": "all-disabled"}), ""),
+        (eks_pool("m", instanceTypes=["p4d.24xlarge"], labels={"nvidia.com/mig.config": "all-1g.5gb"}), ""),
+        (gke_pool("m", {"gpuPartitionSize": "1g.5gb"}), "NVIDIA L4 cannot be split by MIG"),
+        (
+            gke_pool("m", {"type": "nvidia-tesla-a100", "gpuPartitionSize": "9g.9gb"}, machineType="a2-highgpu-1g"),
+            "is no",
+        ),
+        (gke_pool("m", {"type": "nvidia-tesla-a100", "gpuPartitionSize": "1g.5gb"}, machineType="a2-highgpu-1g"), ""),
+        (aks_pool("m", gpuInstanceProfile="MIG1g", osSku="AzureLinux"), "AKS has no MIG on AzureLinux"),
+        (aks_pool("m", gpuInstanceProfile="MIG1g", osSku="Ubuntu"), ""),
+    ],
+)
+def test_mig_is_judged_by_each_clouds_rules(pool: Resource, says: str) -> None:
+    messages = said("mig-supported", pool)
+    assert len(messages) == bool(says)
+    assert says in "".join(messages)
 
 
 # Settings

@@ -32,7 +32,8 @@ from policy import once
 from policy.pack import NAME, policies
 
 calls = []
-once.MessageToDict = lambda message: calls.append(1) or json_format.MessageToDict(message)
+decode = once.decode
+once.decode = lambda message: calls.append(1) or decode(message)
 once.convert_once()
 analyzer = sdk._PolicyAnalyzerServicer(NAME, "0.1.0", policies(), sdk.EnforcementLevel.MANDATORY)
 
@@ -40,7 +41,7 @@ def resource(image):
     spec = {"template": {"spec": {"containers": [{"image": image}]}}}
     properties = struct_pb2.Struct()
     properties.update({"spec": spec})
-    return {"type": "kubernetes:apps/v1:Deployment", "urn": "urn:" + image, "name": "d", "properties": properties}
+    return {"type": "kubernetes:apps/v1:Deployment", "urn": "urn:" + str(image), "name": "d", "properties": properties}
 
 def levels(**settings):
     properties = struct_pb2.Struct()
@@ -48,15 +49,22 @@ def levels(**settings):
     level = analyzer_pb2.MANDATORY
     config = analyzer_pb2.PolicyConfig(enforcementLevel=level, properties=properties)
     analyzer.Configure(analyzer_pb2.ConfigureAnalyzerRequest(policyConfig={"image-pinned": config}), None)
+    analyzer._get_policy_config("image-pinned")
 
-def analyze(image):
+def analyze(image, **more):
     calls.clear()
-    response = analyzer.Analyze(analyzer_pb2.AnalyzeRequest(**resource(image)), None)
+    response = analyzer.Analyze(analyzer_pb2.AnalyzeRequest(**{**resource(image), **more}), None)
     notes = [[d.policyName, d.enforcementLevel, d.message] for d in response.diagnostics]
     return {"decoded": len(calls), "notes": [note for note in notes if note[0] == "image-pinned"]}
 
 levels()
 found = {"plain": analyze("a/b:1.0"), "moving": analyze("a/b:latest"), "unknown": analyze(UNKNOWN_STRING_VALUE)}
+found["component"] = analyze("a/b:1.0", type="inference-platform:serving:ModelDeployment")
+calls.clear()
+secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "value": "in/secret:latest"}
+found["secret"] = analyze(secret)
+request = analyzer_pb2.AnalyzeRequest(**resource("a/b:1.0"))
+found["remediated"] = analyzer.Remediate(request, None).SerializeToString().hex()
 calls.clear()
 stack = [analyzer_pb2.AnalyzerResource(**resource(f"a/b:{index}")) for index in range(50)]
 analyzer.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=stack), None)
@@ -84,6 +92,15 @@ def found() -> dict[str, Any]:
 def test_a_resource_is_decoded_once_for_all_policies(found: dict[str, Any]) -> None:
     assert found["plain"] == {"decoded": 1, "notes": []}
     assert found["stack"] == 50
+
+
+def test_what_no_policy_reads_is_not_decoded(found: dict[str, Any]) -> None:
+    assert found["component"] == {"decoded": 0, "notes": []}
+    assert found["remediated"] == ""
+
+
+def test_a_secret_is_judged_by_its_value(found: dict[str, Any]) -> None:
+    assert "'in/secret:latest' moves" in found["secret"]["notes"][0][2]
 
 
 def test_a_violation_is_mandatory_and_an_unknown_value_is_advice(found: dict[str, Any]) -> None:

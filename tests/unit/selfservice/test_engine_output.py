@@ -59,6 +59,16 @@ def test_of_a_failed_run_what_the_engine_says_is_left() -> None:
     assert essence(output) == "Diagnostics:\n  x:\n    error: no"
 
 
+def test_of_a_refused_run_outputs_and_counts_are_left_out() -> None:
+    said = "Policies:\n    - [mandatory] p\nDiagnostics:\n  d"
+    output = f" code: 255\n stdout: x\n{said}\nOutputs:\n  - plan: 1\nResources:\n 1\n"
+    assert essence(output) == said
+
+
+def test_of_a_run_that_never_began_the_error_is_left() -> None:
+    assert essence(" code: 255\n stdout: \n stderr: error: no such passphrase\n") == "error: no such passphrase"
+
+
 def test_secrets_are_shown_only_if_asked_for() -> None:
     found = {"url": OutputValue("http://x", False), "kubeconfig": OutputValue("k", True)}
     assert shown(found) == {"url": "http://x", "kubeconfig": None}

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from datetime import UTC, datetime
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,33 +131,92 @@ def test_a_budget_is_for_all_environments_of_a_team(work: Work) -> None:
         work.order(check_order(order("two", model={"max_replicas": 2}), "test"))
 
 
-def test_an_expired_environment_is_due_and_one_in_its_grace_is_not(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[tuple[str, str]] = []
+START = datetime(2030, 1, 1, tzinfo=UTC)
 
-    def pause(_: Work, environment: Environment, by: str, at: datetime) -> dict[str, Any]:
-        done.append(("pause", environment.name))
-        environment.change(paused=at.isoformat(), paused_by=by)
-        return {}
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the engine is asked for, in order; it is stood in for."""
+    asked: list[tuple[str, str]] = []
+
+    def deploy(_: Work, environment: Environment, operation: str, __: str | None = None) -> dict[str, Any]:
+        asked.append((operation, environment.name))
+        environment.change(ready=START.isoformat())
+        return {"changes": {}}
 
     def destroy(_: Work, environment: Environment) -> dict[str, Any]:
-        done.append(("destroy", environment.name))
-        return {}
+        asked.append(("destroy", environment.name))
+        shutil.rmtree(environment.folder)
+        return {"changes": {}}
 
-    monkeypatch.setattr(Work, "pause", pause)
-    monkeypatch.setattr(Work, "destroy", destroy)
-    start = datetime(2030, 1, 1, tzinfo=UTC)
-    work.order(check_order(order("short", ttl="1h"), "test"), at=start)
-    work.order(check_order(order("long", ttl="2d"), "test"), at=start)
+    monkeypatch.setattr(Work, "_deploy", deploy)
+    monkeypatch.setattr(Work, "_destroy", destroy)
+    return asked
 
-    def reap(hour: int) -> list[tuple[str, str]]:
-        done.clear()
-        list(work.reap(start.replace(day=1 + hour // 24, hour=hour % 24)))
-        return list(done)
 
-    assert reap(0) == []
-    assert reap(2) == [("pause", "short")]
-    assert reap(20) == []
-    assert reap(26) == [("destroy", "short")]
+def reap(work: Work, hours_later: float) -> list[tuple[str, str]]:
+    found = work.reap(START + timedelta(hours=hours_later))
+    return [(row["environment"], row["action"]) for row in found]
+
+
+def test_an_expired_environment_is_paused_and_destroyed_after_its_grace(
+    work: Work, done: list[tuple[str, str]]
+) -> None:
+    for name, ttl in (("short", "1h"), ("long", "2d")):
+        work.up(work.order(check_order(order(name, ttl=ttl), "test"), at=START)[0])
+    done.clear()
+    assert reap(work, 0) == []
+    assert reap(work, 2) == [("short", "paused")]
+    assert reap(work, 20) == []
+    assert reap(work, 26) == [("short", "destroyed")]
+    assert done == [("pause", "short"), ("destroy", "short")]
+
+
+def test_what_its_team_has_paused_long_ago_gets_its_whole_grace(work: Work, done: list[tuple[str, str]]) -> None:
+    environment, _ = work.order(check_order(order(ttl="2d"), "test"), at=START)
+    work.up(environment)
+    environment.change(paused=START.isoformat(), paused_by="team")
+    assert reap(work, 47) == []
+    assert reap(work, 49) == []
+    assert reap(work, 73) == [("e", "destroyed")]
+    assert done[-1] == ("destroy", "e")
+
+
+def test_what_was_never_deployed_is_not_deployed_to_be_paused(work: Work, done: list[tuple[str, str]]) -> None:
+    environment, _ = work.order(check_order(order(ttl="1h"), "test"), at=START)
+    assert reap(work, 2) == [("e", "paused")]
+    assert done == []
+    with pytest.raises(CommandError, match="has not been deployed"):
+        work.pause(environment)
+    assert reap(work, 27) == [("e", "destroyed")]
+
+
+def test_what_was_resumed_while_reap_waited_is_left_alone(work: Work, done: list[tuple[str, str]]) -> None:
+    environment, _ = work.order(check_order(order(ttl="1h"), "test"), at=START)
+    work.up(environment)
+    reap(work, 2)
+    done.clear()
+    found: list[list[tuple[str, str]]] = []
+    waiting = threading.Thread(target=lambda: found.append(reap(replace(work, say=said.append), 27)))
+    said: list[str] = []
+    with environment.alone("resume", work.say):
+        waiting.start()
+        deadline = time.monotonic() + 10
+        while not said:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        environment.change(paused="", paused_by="", expires=(START + timedelta(days=9)).isoformat())
+    waiting.join(10)
+    assert found == [[]]
+    assert done == []
+
+
+def test_one_that_cannot_be_read_does_not_keep_the_others_alive(work: Work, done: list[tuple[str, str]]) -> None:
+    for name in ("a1", "b2"):
+        work.up(work.order(check_order(order(name, ttl="1h"), "test"), at=START)[0])
+    (work.workspace.root / "a1" / "record.json").write_text("{")
+    assert reap(work, 2) == [("a1", "failed"), ("b2", "paused")]
+    assert ("pause", "b2") in done
 
 
 def test_a_record_of_a_newer_version_is_read(work: Work) -> None:

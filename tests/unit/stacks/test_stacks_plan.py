@@ -57,7 +57,7 @@ def test_tables_page_and_budget(tmp_path: Path) -> None:
     assert (tmp_path / "plan.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert run("-s", "dev", "-C", str(ROOT), "--budget", "1")[0] == 2
     assert run("-s", "nothing", "-C", str(ROOT))[0] == 1
-    assert run()[0] == 2
+    assert run()[0] == 1
 
 
 def test_quotas_traffic_and_nodes_that_are_there(tmp_path: Path) -> None:
