@@ -15,6 +15,7 @@ def main() -> None:
     from stacks.config import load_environment
     from stacks.environment import build_environment
     from stacks.errors import ConfigError
+    from stacks.secret_values import secret_values
     from stacks.sdk_messages import drop_debug_messages
 
     gc.freeze()
@@ -23,7 +24,7 @@ def main() -> None:
     stack = pulumi.get_stack()
     try:
         config = load_environment(pulumi.Config().require_object("environment"), stack)
-        build_environment(config, stack).export()
+        build_environment(config, stack, secret_values(config, stack)).export()
     except (ConfigError, ClusterUnreachableError) as error:
         raise pulumi.RunError(str(error)) from None
 
