@@ -1,4 +1,4 @@
-"""Every way into and out of an environment's pods, as data: the NetworkPolicies and the table of the docs are made of it.
+"""Every way into and out of an environment's pods, as data: NetworkPolicies and the table of the docs are made of it.
 
 All pods of the namespace are closed in both directions; what is listed here is open. A policy holds where the cluster's
 network enforces it. Kubernetes itself always lets a node reach its own pods: probes need no path.
@@ -83,7 +83,6 @@ ENGINE: Final = Party("engine", Workload.ENGINE)
 WEIGHTS: Final = Party("weights download", Workload.WEIGHTS)
 EXTRAS: Final = Party("pods of the chart's own values", extras=True)
 ANYBODY: Final = Party("anybody")
-DNS: Final = Party("cluster DNS", namespace="kube-system")
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class PathArgs:
         interceptor_port: of the interceptor's pods.
         keda_namespace: where the interceptor runs.
         prometheus_namespace: "": Prometheus is outside the cluster.
+        preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
     """
@@ -134,6 +134,7 @@ class PathArgs:
     interceptor_port: int
     keda_namespace: str
     prometheus_namespace: str
+    preload: bool = False
     metadata_server: bool = False
     extras: bool = False
 
@@ -147,12 +148,10 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
         OpenPath(keda, ROUTER, (args.router_port,), "requests, from the interceptor"),
         OpenPath(ROUTER, ENGINE, (args.engine_port,), "requests, and the router's health checks"),
         OpenPath(ROUTER, ANYBODY, API_SERVER_PORTS, "the API server: which engines there are"),
-        OpenPath(ENGINE, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket"),
-        OpenPath(WEIGHTS, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket"),
     ]
-    paths += [
-        OpenPath(party, DNS, (DNS_PORT,), "names", ("TCP", "UDP")) for party in (GATEWAY, ROUTER, ENGINE, WEIGHTS)
-    ]
+    loaders = (ENGINE, WEIGHTS) if args.preload else (ENGINE,)
+    paths += [OpenPath(party, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket") for party in loaders]
+    paths += [_dns(party) for party in (GATEWAY, ROUTER, *loaders)]
     if args.prometheus_namespace:
         prometheus = Party(f"Prometheus (namespace {args.prometheus_namespace})", namespace=args.prometheus_namespace)
         paths += [
@@ -162,8 +161,13 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
         ]
     if args.metadata_server:
         server = Party("metadata server", network=METADATA_NETWORK)
-        paths += [OpenPath(party, server, METADATA_PORTS, "who may read the bucket") for party in (ENGINE, WEIGHTS)]
+        paths += [OpenPath(party, server, METADATA_PORTS, "who may read the bucket") for party in loaders]
     return paths + (list(_of_extras()) if args.extras else [])
+
+
+def _dns(party: Party) -> OpenPath:
+    # The cluster's DNS may be a cache on the node, which no selector of pods finds.
+    return OpenPath(party, ANYBODY, (DNS_PORT,), "names: the cluster's DNS", ("TCP", "UDP"))
 
 
 def _of_extras() -> Iterator[OpenPath]:
@@ -172,7 +176,7 @@ def _of_extras() -> Iterator[OpenPath]:
     yield OpenPath(ENGINE, EXTRAS, (), everything)
     yield OpenPath(EXTRAS, ENGINE, (), everything)
     yield OpenPath(EXTRAS, EXTRAS, (), everything)
-    yield OpenPath(EXTRAS, DNS, (DNS_PORT,), "names", ("TCP", "UDP"))
+    yield _dns(EXTRAS)
     yield OpenPath(EXTRAS, ANYBODY, API_SERVER_PORTS, "the API server")
 
 

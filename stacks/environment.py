@@ -97,9 +97,9 @@ def build_environment(
         for deployment in config.model_deployments
     ]
     create_monitoring(environment_facts(config, plan, labels), labels, cluster, namespace)
-    gateway = create_gateway(config, labels, cluster, deployments, made, namespace)
+    gateway = create_gateway(config, labels, cluster, deployments, namespace, secrets=made)
     volume = cloud.create_weights(environment, args, cluster)
-    create_tenancy(config, labels, cluster, list(pools.values()), volume, namespace)
+    create_tenancy(config, labels, cluster, list(pools.values()), namespace, volume=volume)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     context = ServingContext(
         cluster=cluster,

@@ -92,8 +92,8 @@ def create_tenancy(
     labels: EnvironmentLabels,
     cluster: ClusterHandle,
     pools: Sequence[GpuPool],
+    *after: pulumi.Resource,
     volume: WeightsVolume | None,
-    namespace: pulumi.Resource,
 ) -> Tenancy:
     """The namespace's limits, and which ways into and out of it are open."""
     quota, tls = config.tenancy.quota, config.gateway.tls
@@ -103,10 +103,11 @@ def create_tenancy(
         gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
         quota=QuotaArgs(**quota.model_dump()) if quota else None,
         tls=tls is not None and tls.gateway_class is None,
+        preload=volume is not None and config.weights.preload,
         metadata_server=volume is not None and bool(volume.pod_annotations),
         extras=any(brings_pods(deployment) for deployment in config.model_deployments),
     )
-    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=(namespace,))
+    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=after)
 
 
 def create_gateway(
@@ -114,8 +115,8 @@ def create_gateway(
     labels: EnvironmentLabels,
     cluster: ClusterHandle,
     deployments: Sequence[ModelDeploymentArgs],
-    secrets: tuple[pulumi.Resource, ...],
-    namespace: pulumi.Resource,
+    *after: pulumi.Resource,
+    secrets: tuple[pulumi.Resource, ...] = (),
 ) -> Gateway:
     """The gateway: as patient as the slowest model, draining for as long as the longest drain."""
     limits = config.gateway.limits
@@ -133,7 +134,7 @@ def create_gateway(
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),
         pulumi.ResourceOptions(provider=cluster.provider),
-        after=(namespace,),
+        after=after,
     )
 
 

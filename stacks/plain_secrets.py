@@ -1,5 +1,6 @@
-"""What looks like a secret, by its name or by its form: it is refused where it would be kept in plain text, and never
-repeated in a message.
+"""What looks like a secret, by its name or by its form.
+
+It is refused where it would be kept in plain text, and never repeated in a message.
 
 A name or a form is all that can be known of a text: a password in a field that has nothing to do with passwords is not
 recognised.
@@ -34,8 +35,8 @@ _FORMS: Final = re.compile(
     r"|\bclient-key-data:"
     r"|://[^/\s:@]*:[^/\s@]+@"
 )
-"""Tokens of Hugging Face, OpenAI-like APIs, NVIDIA, Google, Slack, AWS, GitHub and GitLab, JSON web tokens, private keys,
-kubeconfigs, and addresses with a password in them."""
+"""Tokens of Hugging Face, OpenAI-like APIs, NVIDIA, Google, Slack, AWS, GitHub and GitLab, JSON web tokens, private
+keys, kubeconfigs, and addresses with a password in them."""
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LAST_NAME: Final = re.compile(r"(?:\['([^']*)'\]|([^.\[\]]+))(?:\[\d+\])*$")

@@ -173,7 +173,7 @@ class Gateway(Component):
         )
         if args.tls:
             metadata = _metadata(args, keys_annotation(args))
-            create_entrance(self, name, args.tls, metadata, NAME, args.service_port, service, *before)
+            create_entrance(self, name, args.tls, metadata, (NAME, args.service_port), service, *before)
         self.url = url_of(args, service)
         self.register_outputs({"url": self.url, "host": self.host})
 

@@ -177,6 +177,7 @@ def _frontend(config: HaproxyConfig) -> str:
     no_model = _error(
         f"Name the model: put it in the field model of a JSON body, {hint}.", "model_missing", param="model"
     )
+    limited = limits.rules(config.limits, _error, LARGEST_READABLE_BODY_BYTES)
     no_path = _error("There is nothing here; the API is below /v1/.", "not_found")
     return f"""frontend models
     bind "${{POD_IP}}:{config.port}"{_tls(config)}
@@ -198,7 +199,7 @@ def _frontend(config: HaproxyConfig) -> str:
     http-request return status 400 {json_error} {no_model} if !model_found
     http-request return status 404 {formatted_error} {_unknown_model(config)} if {_not_known(config)}
 
-{limits.rules(config.limits, _error, LARGEST_READABLE_BODY_BYTES)}    http-request set-header {MODEL_HEADER} %[var(txn.model)]
+{limited}    http-request set-header {MODEL_HEADER} %[var(txn.model)]
     http-request set-header host {config.host}
     default_backend interceptor"""
 

@@ -2,12 +2,11 @@
 
 Counted where requests come in, before they wait for a model: requests per minute, requests at a time, and tokens per
 minute by reservation. HAProxy cannot count the tokens of an answer: a request is charged with what it may cost at most,
-the tokens that it allows for the answer and a token for every four bytes of its body. What it does not use is not given
-back.
+the tokens that it allows for the answer and a token for every four bytes of its body. What it leaves is not given back.
 
 Each gateway pod counts for itself, and a new configuration starts to count anew. The body is read as JSON by HAProxy:
-where a key is there twice, it takes the first and the engine the last. A limit keeps clients fair; it is no wall against
-one that wants to break it.
+where a key is there twice, it takes the first and the engine the last. A limit keeps clients fair; it is no wall
+against one that wants to break it.
 """
 
 from __future__ import annotations
@@ -54,9 +53,10 @@ def table(limits: ClientLimits) -> str:
     """The table of clients; "" without limits."""
     if not limits.any:
         return ""
+    kept = f"conn_cur,gpc(2),gpc_rate(2,{WINDOW_SECONDS}s)"
     return f"""backend {TABLE}
     # Forgotten when nothing of it counts any more.
-    stick-table type string len 64 size {SIZE} expire {2 * WINDOW_SECONDS}s store conn_cur,gpc(2),gpc_rate(2,{WINDOW_SECONDS}s)"""
+    stick-table type string len 64 size {SIZE} expire {2 * WINDOW_SECONDS}s store {kept}"""
 
 
 def rules(limits: ClientLimits, error: Error, largest_body: int) -> str:

@@ -1,7 +1,7 @@
 """TLS of the gateway: where its certificate comes from, and who ends the encryption.
 
-The certificate is a Secret that is there, or one that cert-manager makes. The encryption ends in HAProxy, or before it in
-a gateway of the Gateway API, whose controller is the cluster's business.
+The certificate is a Secret that is there, or one that cert-manager makes. The encryption ends in HAProxy, or before it
+in a gateway of the Gateway API, whose controller is the cluster's business.
 """
 
 from __future__ import annotations
@@ -98,8 +98,7 @@ def create_entrance(
     name: str,
     tls: TlsArgs,
     metadata: ObjectMetaArgs,
-    service: str,
-    port: int,
+    backend: tuple[str, int],
     *after: pulumi.Resource,
 ) -> CustomResource | None:
     """The gateway of the Gateway API and its route; None where HAProxy ends the encryption.
@@ -109,8 +108,7 @@ def create_entrance(
         name: its logical name.
         tls: with or without a gateway class.
         metadata: name, namespace, labels and annotations of both.
-        service: where requests go on to.
-        port: of that Service.
+        backend: the Service that requests go on to, and its port.
         after: what both are created after.
 
     Returns:
@@ -131,7 +129,7 @@ def create_entrance(
         api_version=GATEWAY_API,
         kind="HTTPRoute",
         metadata=metadata,
-        spec=route_spec(tls, service, port),
+        spec=route_spec(tls, *backend),
         opts=parent.child(entrance),
     )
     return entrance

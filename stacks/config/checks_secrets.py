@@ -34,7 +34,7 @@ def check_plain_secrets(raw: object) -> Iterator[FieldError]:
             show_path(path) or "environment",
             MISSING,
             "looks like a secret in plain text: what stands here is kept in state, previews and Helm values",
-            fix="Put it into a Secret and name that (docs/security.md). If it was one, replace it: it has been in a file.",
+            fix="Put it into a Secret and name that (docs/security.md). If it was one, replace it: it was in a file.",
         )
 
 

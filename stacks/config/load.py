@@ -163,8 +163,8 @@ def _check_secrets(value: object) -> Iterator[FieldError]:
                 MISSING,
                 "is an encrypted value: the environment object is shown in plans and outputs, so no secret "
                 "belongs in it",
-                fix="Declare it in secrets, keep its value under inference-platform:secrets (docs/security.md), and refer "
-                "to it by name.",
+                fix="Declare it in secrets, keep its value under inference-platform:secrets (docs/security.md), and "
+                "refer to it by name.",
             )
 
 

@@ -16,7 +16,7 @@ from components.clouds.aws.settings import AwsSettings
 from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
-from stacks.config.base import Int, Network, Number, Region, Strictly, TagName, TagValue
+from stacks.config.base import Network, Number, Region, Strictly, TagName, TagValue
 from stacks.config.models_deployment import (
     Aggregated,
     Disaggregated,

@@ -67,8 +67,8 @@ class Limits(Strictly):
         default=None,
         ge=1,
         le=2_000_000_000,
-        description="Tokens reserved in any 60 seconds: what a request allows for its answer (max_tokens, which it must "
-        "then give), and one for every four bytes of its body. What it does not use is not given back.",
+        description="Tokens reserved in any 60 seconds: what a request allows for its answer (max_tokens, which it "
+        "must then give), and one for every four bytes of its body. What it does not use is not given back.",
         json_schema_extra={"default_text": "no limit"},
     )
 
