@@ -86,7 +86,9 @@ def build_environment(
     nodes = cloud.create_node_pools(
         environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )
-    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()))
+    tls = config.gateway.tls
+    certificates = tls is not None and tls.issuer is not None
+    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()), certificates=certificates)
     namespace = create_namespace(config, labels, cluster, (*nodes, *cluster.installed))
     made = create_secrets(config, secrets or {}, labels, cluster, namespace)
     by_name = {pool.name: pool for pool in config.node_pools}

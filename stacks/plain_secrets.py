@@ -32,7 +32,7 @@ _FORMS: Final = re.compile(
     r"|A(?:KIA|SIA)[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{20,}|glpat-[\w\-]{16,}"
     r"|eyJ[\w\-]{10,}\.eyJ[\w\-]{10,}\.[\w\-]+)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|\bclient-key-data:"
+    r"|\bclient-key-data:|\n\s*(?:token|password):\s*\S"
     r"|://[^/\s:@]*:[^/\s@]+@"
 )
 """Tokens of Hugging Face, OpenAI-like APIs, NVIDIA, Google, Slack, AWS, GitHub and GitLab, JSON web tokens, private

@@ -72,17 +72,18 @@ async def test_models_may_be_listed_without_being_counted(tmp_path: Path) -> Non
 async def test_requests_at_a_time(tmp_path: Path) -> None:
     """A place is taken for as long as the answer lasts, and then is free."""
     async with running(limited(concurrent_requests=2), tmp_path) as gateway:
-        go_on = asyncio.Event()
+        go_on, arrived = asyncio.Event(), asyncio.Semaphore(0)
 
         async def slow(_: web.Request) -> web.StreamResponse:
+            arrived.release()
             await go_on.wait()
             return web.json_response({})
 
         gateway.interceptor.answer = slow
         held = [asyncio.create_task(ask(gateway)) for _ in range(2)]
         async with asyncio.timeout(10):
-            while len(gateway.interceptor.requests) < 2:
-                await asyncio.sleep(0.01)
+            await arrived.acquire()
+            await arrived.acquire()
         status, answer, wait = await ask(gateway)
         assert (status, wait, answer["error"]["message"]) == (429, "1", "More than 2 requests at a time.")
         other = asyncio.create_task(ask(gateway, TWO))
