@@ -9,7 +9,7 @@ import pulumi
 from pulumi.runtime import get_config, is_config_secret
 
 from stacks.config import EnvironmentConfig
-from stacks.config.checks_secrets import HOW_TO_SET, SECRETS_KEY, missing_values
+from stacks.config.checks_secrets import SECRETS_KEY, how_to_set, missing_values
 from stacks.errors import MISSING, ConfigError, FieldError
 from stacks.isolation import SecretValues
 
@@ -28,7 +28,7 @@ def secret_values(config: EnvironmentConfig, stack: str) -> SecretValues:
     values = _parse(text)
     errors = list(missing_values(config.secrets, values))
     if text is not None and not is_config_secret(SECRETS_KEY):
-        fix = f"Set each value with {HOW_TO_SET} '{SECRETS_KEY}.<name>.<key>'."
+        fix = f"Set each value with {how_to_set('<name>', '<key>')}."
         errors.insert(0, FieldError(SECRETS_KEY, MISSING, "is not encrypted", fix=fix))
     if errors:
         raise ConfigError(errors, f"Pulumi.{stack}.yaml")

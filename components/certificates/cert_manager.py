@@ -29,7 +29,7 @@ class GlobalValues(Values):
 
 
 class Definitions(Values):
-    """The custom resource definitions: with the release, and kept when it goes, since certificates would go with them."""
+    """The custom resource definitions: made with the release, kept when it goes, or certificates would go with them."""
 
     enabled: bool = True
     keep: bool = True

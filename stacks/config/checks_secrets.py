@@ -15,10 +15,11 @@ from stacks.plain_secrets import find_secrets
 SECRETS_KEY: Final = "inference-platform:secrets"
 """Of the stack's configuration: values of the environment's Secrets, encrypted."""
 
-REFUSED_BY_TYPE: Final = frozenset({"hf_token", "vllmApiKey", "credentials", "api-key", "hf-token", "api_key"})
-"""Fields of the chart and flags of the engine that are refused in words of their own, also without the value."""
-
-HOW_TO_SET: Final = "pulumi config set --secret --path"
+REFUSED_ELSEWHERE: Final = {
+    "chart_values": frozenset({"hf_token", "vllmApiKey", "credentials"}),
+    "extra_args": frozenset({"api-key", "api_key", "hf-token", "hf_token"}),
+}
+"""Values of the chart and flags of the engine that are refused in words of their own, also without the value."""
 
 
 def check_plain_secrets(raw: object) -> Iterator[FieldError]:
@@ -28,7 +29,7 @@ def check_plain_secrets(raw: object) -> Iterator[FieldError]:
         raw: the object as it was written.
     """
     for path in find_secrets(raw):
-        if path and (path[-1] in REFUSED_BY_TYPE or (len(path) > 1 and path[-2] in REFUSED_BY_TYPE)):
+        if any(section in path and not names.isdisjoint(path[-2:]) for section, names in REFUSED_ELSEWHERE.items()):
             continue
         yield FieldError(
             show_path(path) or "environment",
@@ -45,23 +46,29 @@ def check_encrypted_values(values: object) -> Iterator[FieldError]:
         values: what stands there, encrypted texts as `{secure: ...}`.
     """
     if not isinstance(values, Mapping):
-        fix = f"Set each value with {HOW_TO_SET} '{SECRETS_KEY}.<name>.<key>'."
+        fix = f"Set each value with {how_to_set('<name>', '<key>')}."
         yield FieldError(SECRETS_KEY, MISSING, "must be a mapping of names of Secrets", fix=fix)
         return
     for name, keys in values.items():
         if isinstance(keys, Mapping) and set(keys) == {"secure"}:
             yield FieldError(f"{SECRETS_KEY}.{name}", MISSING, "must be a mapping of keys to encrypted values")
         elif not isinstance(keys, Mapping):
-            yield _not_encrypted(f"{SECRETS_KEY}.{name}")
+            yield _not_encrypted(str(name))
         else:
             for key, value in keys.items():
                 if not (isinstance(value, Mapping) and set(value) == {"secure"}):
-                    yield _not_encrypted(f"{SECRETS_KEY}.{name}.{key}")
+                    yield _not_encrypted(str(name), str(key))
 
 
-def _not_encrypted(path: str) -> FieldError:
-    fix = f"Set it with {HOW_TO_SET} '{path}', and replace what stood there: it has been in a file."
-    return FieldError(path, MISSING, "is not encrypted", fix=fix)
+def _not_encrypted(*names: str) -> FieldError:
+    fix = f"Set it with {how_to_set(*names)}, and replace what stood there: it has been in a file."
+    return FieldError(".".join((SECRETS_KEY, *names)), MISSING, "is not encrypted", fix=fix)
+
+
+def how_to_set(*names: str) -> str:
+    """The command that encrypts a value; names may have dots and dashes."""
+    path = "".join(f'["{name}"]' for name in names)
+    return f"pulumi config set --secret --path '{SECRETS_KEY}{path}'"
 
 
 def missing_values(secrets: Sequence[EnvironmentSecret], values: Mapping[str, Any]) -> Iterator[FieldError]:
@@ -77,7 +84,7 @@ def missing_values(secrets: Sequence[EnvironmentSecret], values: Mapping[str, An
         for key in keys:
             if not isinstance(given, Mapping) or key not in given:
                 path = f"{SECRETS_KEY}.{name}.{key}"
-                fix = f"{HOW_TO_SET} '{path}'."
+                fix = f"{how_to_set(name, key)}."
                 yield FieldError(path, MISSING, "required, but not given: the Secret's value", fix=fix)
     for name in values:
         if name not in wanted:

@@ -49,7 +49,7 @@ class EnvironmentSecret(Strictly):
     keys: tuple[SecretKeyName, ...] = Field(
         min_length=1,
         description="Its keys. The values are encrypted in the stack's file: "
-        "`pulumi config set --secret --path 'inference-platform:secrets.<name>.<key>'`.",
+        '`pulumi config set --secret --path \'inference-platform:secrets["NAME"]["KEY"]\'`.',
     )
     external: ExternalSource | None = Field(
         default=None,
