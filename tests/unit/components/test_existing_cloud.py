@@ -277,8 +277,8 @@ def test_no_kubeconfig_is_one_message(tmp_path: Path) -> None:
                 "node_pools[0].provisioner: the nodes of an existing cluster are not made by this environment "
                 "(got 'auto'); choose from node-group. Remove it; whoever makes the nodes decides.",
                 "existing.provides[0]: not one of the words that can stand here (got 'kedaa'); choose from keda, "
-                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on, cert-manager, prometheus-operator. "
-                "Did you mean keda?",
+                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on, cert-manager, "
+                "prometheus-operator. Did you mean keda?",
             ],
         ),
         (

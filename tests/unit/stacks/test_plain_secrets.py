@@ -85,7 +85,7 @@ def test_what_is_pasted_is_refused_and_not_repeated(place: str) -> None:
 def test_the_message_says_where_and_what_to_do() -> None:
     with pytest.raises(ConfigError) as caught:
         load_environment(sample(hf_token=TOKEN, tags={"team": TOKEN}), "dev")
-    assert [error.path for error in caught.value.errors] == ["tags.team", "hf_token"]
+    assert [error.path for error in caught.value.errors] == ["hf_token", "tags.team"]
     assert "Put it into a Secret and name that" in caught.value.text()
 
 
