@@ -15,8 +15,8 @@ def main() -> None:
     from stacks.config import load_environment
     from stacks.environment import build_environment
     from stacks.errors import ConfigError
-    from stacks.secret_values import secret_values
     from stacks.sdk_messages import drop_debug_messages
+    from stacks.secret_values import secret_values
 
     gc.freeze()
     gc.enable()
