@@ -18,6 +18,7 @@ from pulumi_kubernetes.core.v1 import (
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     ContainerPortArgs,
+    EnvVarArgs,
     KeyToPathArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
@@ -56,6 +57,8 @@ TLS_PORT: Final = 8443
 METRICS_PORT: Final = 8404
 CONFIG_FOLDER: Final = "/usr/local/etc/haproxy"
 CERTIFICATE_FOLDER: Final = "/usr/local/etc/haproxy-certificate"
+CERTIFICATE_VARIABLE: Final = "CERTIFICATE"
+"""Path of the certificate: the local cloud rewrites paths of mounts in variables, not within files."""
 CONFIG_HASH_ANNOTATION: Final = "inference.platform/config-hash"
 
 API_KEYS_ANNOTATION: Final = "inference.platform/api-keys"
@@ -216,7 +219,7 @@ def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
         drain_seconds=args.drain_seconds,
         key_hashes=args.key_hashes,
         limits=args.limits,
-        certificate=f"{CERTIFICATE_FOLDER}/tls.crt" if args.ends_tls else "",
+        certificate=f'"${{{CERTIFICATE_VARIABLE}}}"' if args.ends_tls else "",
         port=args.port,
         metrics_port=METRICS_PORT,
     )
@@ -245,6 +248,9 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
     config_hash = hashlib.sha256(config.encode()).hexdigest()[:16]
     # Where the clients' port is encrypted, the metrics' port answers probes.
     probed = METRICS_PORT if args.ends_tls else PORT
+    certificate = (
+        [EnvVarArgs(name=CERTIFICATE_VARIABLE, value=f"{CERTIFICATE_FOLDER}/tls.crt")] if args.ends_tls else []
+    )
     mounts = [("config", CONFIG_FOLDER), *([("certificate", CERTIFICATE_FOLDER)] if args.ends_tls else [])]
     return DeploymentSpecArgs(
         replicas=args.replicas,
@@ -271,7 +277,7 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
                         name="haproxy",
                         image=HAPROXY,
                         args=["-f", f"{CONFIG_FOLDER}/haproxy.cfg"],
-                        env=[pod_ip()],
+                        env=[pod_ip(), *certificate],
                         ports=[
                             ContainerPortArgs(name=args.port_name, container_port=args.port),
                             ContainerPortArgs(name="metrics", container_port=METRICS_PORT),

@@ -41,7 +41,8 @@ class HaproxyConfig:
         drain_seconds: what requests get when the gateway itself is replaced.
         key_hashes: SHA-256, in lower-case hexadecimal, of the API keys that are accepted; empty: none is asked for.
         limits: of each key; only with keys.
-        certificate: path of the certificate's chain, its key beside it with `.key` added; "": no TLS.
+        certificate: path of the certificate's chain, its key beside it with `.key` added, as HAProxy's files have it (a
+            variable in quotes is its value); "": no TLS.
         port: for clients.
         metrics_port: for Prometheus; answers /healthz, too.
 

@@ -30,11 +30,12 @@ from lightkube.models.core_v1 import Container, PodSpec, SecurityContext
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Pod, Secret
 
+from components.gateway.tls import TlsArgs, certificate_spec, entrance_spec, route_spec
 from local import cluster
 from local.certificates import Identity, issue, new_authority
 from local.layout import ClusterFiles, tool
 from local.network_policy import Endpoint, may_connect
-from local.pulumi_cli import Pulumi
+from local.pulumi_cli import CONFIGURED_COMMANDS, Pulumi
 from tests.local.conftest import CONFIG, Environment, until, write_config
 
 pytestmark = pytest.mark.local
@@ -98,7 +99,12 @@ def configuration() -> dict[str, Any]:
     return {
         **CONFIG,
         "model_deployments": [
-            {**chat, "source": {**chat["source"], "token": {"secret": "hugging-face", "key": "token"}}},
+            {
+                **chat,
+                "source": {**chat["source"], "token": {"secret": "hugging-face", "key": "token"}},
+                # Its engine stays while it is looked at.
+                "scaling": {**chat["scaling"], "cooldown_seconds": 600},
+            },
             code,
         ],
         "secrets": [
@@ -114,12 +120,12 @@ def configuration() -> dict[str, Any]:
     }
 
 
-def run(engine: Pulumi, *arguments: str, succeed: bool = True) -> str:
+def run(engine: Pulumi, *arguments: str, succeed: bool = True, typed: str = "") -> str:
     """Everything that a command writes, with a user's credentials in its environment."""
-    config = ["--config-file", str(engine.config_file)] if arguments[0] in {"up", "preview", "config"} else []
+    config = ["--config-file", str(engine.config_file)] if arguments[0] in CONFIGURED_COMMANDS else []
     command = [tool("pulumi"), *arguments, *config, "--non-interactive", "--stack", engine.stack, "-C", engine.program]
     environment = {**engine.environment(), **IN_THE_SHELL}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, input=typed, capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
     assert (done.returncode == 0) is succeed, text[-3000:]
     return text
@@ -128,7 +134,7 @@ def run(engine: Pulumi, *arguments: str, succeed: bool = True) -> str:
 def set_secret(engine: Pulumi, name: str, key: str, value: str) -> None:
     """As the documentation says."""
     path = f'inference-platform:secrets["{name}"]["{key}"]'
-    run(engine, "config", "set", "--secret", "--path", path, "--", value)
+    run(engine, "config", "set", "--secret", "--path", path, typed=value)
 
 
 @pytest.fixture(scope="module")
@@ -161,15 +167,14 @@ def secure() -> Iterator[Secure]:
         body = "".join(key.splitlines()[1:-1])
         planted = {"source.token": TOKEN, "API key": API_KEY, "certificate's key": body[:60], **IN_THE_SHELL}
         planted["kubeconfig"] = base64.b64encode((files.certificates / "admin.key").read_bytes()).decode()[40:120]
-        made = deploy_again(files, engine)
-        yield Secure(made, root / "authority.crt", said, planted)
+        yield Secure(deployed(files, engine), root / "authority.crt", said, planted)
         engine.run("destroy", "--yes", "--skip-preview", "--stack", NAME)
     finally:
         cluster.stop(files)
         shutil.rmtree(root)
 
 
-def deploy_again(files: ClusterFiles, engine: Pulumi) -> Environment:
+def deployed(files: ClusterFiles, engine: Pulumi) -> Environment:
     """The environment as other tests know it."""
     client = Client(config=KubeConfig.from_file(str(files.kubeconfig)))
     return Environment(files, engine, f"http://127.0.0.1:{cluster.ports(files).gateway}", client, f"inference-{NAME}")
@@ -319,6 +324,29 @@ def test_the_api_server_refuses_a_pod_that_is_not_confined(secure: Secure) -> No
     pod = Pod(metadata=ObjectMeta(name="bad", namespace=environment.namespace), spec=PodSpec(containers=[container]))
     with pytest.raises(ApiError, match="violates PodSecurity"):
         environment.client.create(pod)
+
+
+def test_definitions_of_the_gateway_api_and_cert_manager(secure: Secure) -> None:
+    """What is made for a gateway class and an issuer is what their real definitions take, nothing unknown in it."""
+    tls = TlsArgs(host=HOST, issuer="letsencrypt", gateway_class="external")
+    specs = {
+        ("gateway.networking.k8s.io/v1", "Gateway"): entrance_spec(tls),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"): route_spec(tls, "gateway", 8080),
+        ("cert-manager.io/v1", "Certificate"): certificate_spec(tls),
+    }
+    for (version, kind), spec in specs.items():
+        for extra, succeed in (({}, True), ({"unknown": 1}, False)):
+            item = {"apiVersion": version, "kind": kind, "metadata": {"name": "x", "namespace": "default"}}
+            said = tried(secure.environment.files, {**item, "spec": {**spec, **extra}})
+            assert ("created (server dry run)" in said) is succeed, said
+
+
+def tried(files: ClusterFiles, item: dict[str, Any]) -> str:
+    """What the API server says to an object, without keeping it."""
+    options = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+    command = [tool("kubectl"), f"--kubeconfig={files.kubeconfig}", *options]
+    done = subprocess.run(command, input=json.dumps(item), capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def test_network_paths_of_the_live_objects(secure: Secure) -> None:

@@ -47,6 +47,7 @@ def test_haproxy_ends_tls_with_a_secret_that_is_there(engine: Engine) -> None:
     spec = engine.one("apps/v1:Deployment", "gateway")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["ports"][0] == {"name": "https", "containerPort": 8443}
+    assert container["env"][1] == {"name": "CERTIFICATE", "value": "/usr/local/etc/haproxy-certificate/tls.crt"}
     assert container["volumeMounts"][1] == {
         "name": "certificate",
         "mountPath": "/usr/local/etc/haproxy-certificate",
@@ -62,7 +63,7 @@ def test_haproxy_ends_tls_with_a_secret_that_is_there(engine: Engine) -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": 8404}
     config = engine.one("core/v1:ConfigMap", "gateway-config")["data"]["haproxy.cfg"]
-    assert 'bind "${POD_IP}:8443" ssl crt /usr/local/etc/haproxy-certificate/tls.crt alpn h2,http/1.1' in config
+    assert 'bind "${POD_IP}:8443" ssl crt "${CERTIFICATE}" alpn h2,http/1.1' in config
     assert "8080\n" not in config.replace("interceptor-proxy.keda.svc.cluster.local:8080", "")
     service = engine.one("core/v1:Service", "gateway")["spec"]
     assert service["ports"] == [{"name": "https", "port": 443, "targetPort": "https"}]
