@@ -16,6 +16,7 @@ def main() -> None:
     from stacks.environment import build_environment
     from stacks.errors import ConfigError
     from stacks.sdk_messages import drop_debug_messages
+    from stacks.secret_values import secret_values
 
     gc.freeze()
     gc.enable()
@@ -23,7 +24,7 @@ def main() -> None:
     stack = pulumi.get_stack()
     try:
         config = load_environment(pulumi.Config().require_object("environment"), stack)
-        build_environment(config, stack).export()
+        build_environment(config, stack, secret_values(config, stack)).export()
     except (ConfigError, ClusterUnreachableError) as error:
         raise pulumi.RunError(str(error)) from None
 

@@ -25,6 +25,7 @@ class Capability(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
+    CERT_MANAGER = "cert-manager"
     PROMETHEUS_OPERATOR = "prometheus-operator"
     """The cluster's Prometheus acts on the Prometheus operator's objects, PrometheusRule and ServiceMonitor."""
 

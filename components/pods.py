@@ -13,6 +13,7 @@ from pulumi_kubernetes.core.v1 import (
     LifecycleArgs,
     LifecycleHandlerArgs,
     ObjectFieldSelectorArgs,
+    PodSecurityContextArgs,
     ProbeArgs,
     SeccompProfileArgs,
     SecurityContextArgs,
@@ -31,6 +32,22 @@ POD_IP: Final = "$(POD_IP)"
 """Pods bind their own address only: on the local cloud all pods share one network namespace."""
 
 NOBODY: Final = 65534
+
+ENGINE_USER: Final = 2000
+ENGINE_GROUP: Final = 0
+"""User `vllm` and group of the engine's image, the only ones that its caches are writable for. The image starts as root
+unless told otherwise. Source: vLLM, docs/deployment/docker.md, "Run as a non-root user"."""
+
+ENGINE_POD_SECURITY: Final[Mapping[str, object]] = {
+    "runAsNonRoot": True,
+    "runAsUser": ENGINE_USER,
+    "runAsGroup": ENGINE_GROUP,
+    "fsGroup": ENGINE_GROUP,
+    # A volume that is right already is not walked through, file by file, at every start.
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Security context of engine pods, as Kubernetes writes it; of pods that need not be root."""
 
 
 def pod_ip() -> EnvVarArgs:
@@ -80,6 +97,24 @@ def confined(user: int | None = None) -> SecurityContextArgs:
         run_as_user=user,
         run_as_group=user,
         read_only_root_filesystem=None if user is None else True,
+    )
+
+
+def engine_pod_security(*, as_root: bool) -> PodSecurityContextArgs | None:
+    """Security context of a pod of the engine's image.
+
+    Args:
+        as_root: the image's own user; None of it is set then.
+    """
+    if as_root:
+        return None
+    return PodSecurityContextArgs(
+        run_as_non_root=True,
+        run_as_user=ENGINE_USER,
+        run_as_group=ENGINE_GROUP,
+        fs_group=ENGINE_GROUP,
+        fs_group_change_policy="OnRootMismatch",
+        seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
     )
 
 

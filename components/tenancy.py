@@ -1,34 +1,27 @@
 """What keeps an environment's namespace apart from others on the same cluster: who may reach it, what it may ask for.
 
 A NetworkPolicy holds where the cluster's network enforces it; the embedded cluster stores it and enforces none.
+Which paths are open is in `components.network_paths`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 from urllib.parse import urlsplit
 
 import pulumi
 from pulumi_kubernetes.core.v1 import ResourceQuota, ResourceQuotaSpecArgs
-from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.networking.v1 import (
-    NetworkPolicy,
-    NetworkPolicyIngressRuleArgs,
-    NetworkPolicyPeerArgs,
-    NetworkPolicyPortArgs,
-    NetworkPolicySpecArgs,
-)
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from components.base import Component
 from components.cluster import ClusterHandle
 from components.gateway import gateway
-from components.labels import EnvironmentLabels, Workload
+from components.labels import EnvironmentLabels
+from components.network_paths import OpenPath, PathArgs, open_paths, policies
 from components.pods import SKIP_AWAIT
-
-NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
-"""Kubernetes gives every namespace its name as this label."""
+from components.serving import engine, router
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +60,20 @@ class TenancyArgs:
         cluster: where; its KEDA and Prometheus must reach the pods.
         gpu_resources: extended resources of its pools.
         quota: None: no limits.
+        tls: the gateway itself ends TLS.
+        preload: a Job fills a store with model weights.
+        metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
+        extras: a chart's own values bring pods.
     """
 
     labels: EnvironmentLabels
     cluster: ClusterHandle
     gpu_resources: Sequence[str] = field(default_factory=tuple)
     quota: QuotaArgs | None = None
+    tls: bool = False
+    preload: bool = False
+    metadata_server: bool = False
+    extras: bool = False
 
 
 class Tenancy(Component):
@@ -86,18 +87,8 @@ class Tenancy(Component):
         after: tuple[pulumi.Resource, ...] = (),
     ) -> None:
         super().__init__("tenancy", name, opts, after)
-        NetworkPolicy(
-            f"{name}-closed",
-            metadata=_metadata(args, "closed-to-others"),
-            spec=closed_to_others(args),
-            opts=self.child(),
-        )
-        NetworkPolicy(
-            f"{name}-gateway",
-            metadata=_metadata(args, "gateway-open"),
-            spec=gateway_open(args.labels),
-            opts=self.child(),
-        )
+        for policy, spec in policies(environment_paths(args), args.labels).items():
+            NetworkPolicy(f"{name}-{policy}", metadata=_metadata(args, policy), spec=spec, opts=self.child())
         hard = args.quota.hard(args.gpu_resources) if args.quota else {}
         if hard:
             ResourceQuota(
@@ -110,28 +101,22 @@ class Tenancy(Component):
         self.register_outputs({"quota": hard})
 
 
-def closed_to_others(args: TenancyArgs) -> NetworkPolicySpecArgs:
-    """Into any pod only from the environment itself, from KEDA's interceptor and from Prometheus."""
-    namespaces = [args.cluster.keda_namespace, prometheus_namespace(args.cluster.prometheus_address)]
-    peers = [NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs())]
-    peers += [
-        NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs(match_labels={NAMESPACE_LABEL: namespace}))
-        for namespace in dict.fromkeys(namespaces)
-        if namespace
-    ]
-    return NetworkPolicySpecArgs(
-        pod_selector=LabelSelectorArgs(),
-        policy_types=["Ingress"],
-        ingress=[NetworkPolicyIngressRuleArgs(from_=peers)],
-    )
-
-
-def gateway_open(labels: EnvironmentLabels) -> NetworkPolicySpecArgs:
-    """To the gateway's port from everywhere: where clients are is the load balancer's business."""
-    return NetworkPolicySpecArgs(
-        pod_selector=LabelSelectorArgs(match_labels=labels.selector(Workload.GATEWAY)),
-        policy_types=["Ingress"],
-        ingress=[NetworkPolicyIngressRuleArgs(ports=[NetworkPolicyPortArgs(port=gateway.PORT, protocol="TCP")])],
+def environment_paths(args: TenancyArgs) -> list[OpenPath]:
+    """Every way that is open into and out of the environment's pods."""
+    return open_paths(
+        PathArgs(
+            gateway_ports=(gateway.TLS_PORT,) if args.tls else (gateway.PORT,),
+            gateway_metrics_port=gateway.METRICS_PORT,
+            router_port=router.PORT,
+            router_metrics_port=router.METRICS_PORT,
+            engine_port=engine.PORT,
+            interceptor_port=args.cluster.interceptor.port,
+            keda_namespace=args.cluster.keda_namespace,
+            prometheus_namespace=prometheus_namespace(args.cluster.prometheus_address),
+            preload=args.preload,
+            metadata_server=args.metadata_server,
+            extras=args.extras,
+        )
     )
 
 

@@ -67,5 +67,8 @@ GPU_OPERATOR_CHART: Final = Chart("gpu-operator", "https://helm.ngc.nvidia.com/n
 DCGM_EXPORTER_CHART: Final = Chart("dcgm-exporter", "https://nvidia.github.io/dcgm-exporter/helm-charts", "4.8.2")
 """Source: github.com/NVIDIA/dcgm-exporter deployment/Chart.yaml."""
 
+CERT_MANAGER_CHART: Final = Chart("cert-manager", "https://charts.jetstack.io", "v1.21.2")
+"""Source: module github.com/cert-manager/cert-manager v1.21.2, deploy/charts/cert-manager."""
+
 AZURE_KUBERNETES_VERSION: Final = "1.35"
 """Of AKS: supported until March 2027, for long until March 2028 (azure-aks-docs, supported-kubernetes-versions.md)."""

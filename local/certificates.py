@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +130,14 @@ def new_authority(name: str, stem: Path) -> Authority:
     return Authority(key, certificate)
 
 
-def issue(authority: Authority, stem: Path, identity: Identity, *, server: bool = False) -> None:
+def issue(
+    authority: Authority,
+    stem: Path,
+    identity: Identity,
+    *,
+    server: bool = False,
+    server_names: Sequence[str] = SERVER_NAMES,
+) -> None:
     """A certificate signed by ``authority``, written to ``stem.crt`` and ``stem.key``."""
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.NameAttribute(NameOID.COMMON_NAME, identity.user)]
@@ -140,7 +148,7 @@ def issue(authority: Authority, stem: Path, identity: Identity, *, server: bool 
         x509.ExtendedKeyUsage(usages), critical=False
     )
     if server:
-        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in SERVER_NAMES]
+        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in server_names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in SERVER_ADDRESSES]
         request = request.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     certificate = request.sign(authority.key, hashes.SHA256())

@@ -50,7 +50,7 @@ class Targets:
                 if kind == "DELETED" or not services:
                     self.addresses.pop("gateway", None)
                 for service in services if kind != "DELETED" else []:
-                    port = next(p["port"] for p in service["spec"]["ports"] if p.get("name") == "http")
+                    port = next(p["port"] for p in service["spec"]["ports"] if p.get("name") in {"http", "https"})
                     self.addresses["gateway"] = (service["spec"]["clusterIP"], port)
 
 

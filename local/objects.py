@@ -66,6 +66,8 @@ def load(files: ClusterFiles) -> list[dict[str, Any]]:
         *share("keda-http-add-on/crd").glob("*.yaml"),
         *share("keda-http-add-on/rbac").glob("*.yaml"),
         *share("prometheus-operator/crd").glob("*.yaml"),
+        *share("gateway-api/crd").glob("*.yaml"),
+        *share("cert-manager/crd").glob("*.yaml"),
         *share("kube-state-metrics").glob("*.yaml"),
         share("keda/rbac") / "role.yaml",
         share("keda/rbac") / "role_binding.yaml",

@@ -11,26 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Namespace
-from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.autoscaling.args import ScalingArgs
 from components.clouds import load_cloud, load_rules
 from components.clouds.rules import CloudRules, TaintFacts
 from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
-from components.gateway.gateway import Gateway, GatewayArgs
 from components.labels import EnvironmentLabels
 from components.observability.delivery import Monitoring, MonitoringArgs
 from components.observability.objects import EnvironmentFacts
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
-from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.base import EngineArgs, ModelDeploymentArgs, SecretKey, ServingContext, SimulationArgs
 from components.serving.weights import WeightsClaim
-from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
 from stacks.config.placement import engine_limits, shares_per_gpu
+from stacks.config.pod_security import PodSecurity, pod_security
+from stacks.isolation import SecretValues, create_gateway, create_namespace, create_secrets, create_tenancy
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
@@ -63,12 +61,15 @@ class EnvironmentOutputs:
         pulumi.export("plan", self.plan)
 
 
-def build_environment(config: EnvironmentConfig, environment: str) -> EnvironmentOutputs:
+def build_environment(
+    config: EnvironmentConfig, environment: str, secrets: SecretValues | None = None
+) -> EnvironmentOutputs:
     """Register everything that the environment consists of.
 
     Args:
         config: from `load_environment`, which has checked it.
         environment: its name, which is the stack's.
+        secrets: values of its Secrets, from `secret_values`.
 
     Raises:
         ClusterUnreachableError: the cloud's cluster should be there and is not.
@@ -85,8 +86,11 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     nodes = cloud.create_node_pools(
         environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
     )
-    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()))
-    namespace = create_namespace(labels, cluster, (*nodes, *cluster.installed))
+    tls = config.gateway.tls
+    certificates = tls is not None and tls.issuer is not None
+    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()), certificates=certificates)
+    namespace = create_namespace(config, labels, cluster, (*nodes, *cluster.installed))
+    made = create_secrets(config, secrets or {}, labels, cluster, namespace)
     by_name = {pool.name: pool for pool in config.node_pools}
     deployments = [
         model_deployment_args(
@@ -95,18 +99,19 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         for deployment in config.model_deployments
     ]
     create_monitoring(environment_facts(config, plan, labels), labels, cluster, namespace)
-    create_tenancy(config, labels, cluster, list(pools.values()), namespace)
-    gateway = create_gateway(config, labels, cluster, deployments, namespace)
+    gateway = create_gateway(config, labels, cluster, deployments, namespace, secrets=made)
     volume = cloud.create_weights(environment, args, cluster)
+    create_tenancy(config, labels, cluster, list(pools.values()), namespace, volume=volume)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     context = ServingContext(
         cluster=cluster,
         labels=labels,
         gateway_host=gateway.host,
-        after=(namespace,) if claim is None else (namespace, claim.resource),
+        after=(namespace, *made) if claim is None else (namespace, *made, claim.resource),
         weights_claim="" if claim is None else claim.claim,
         weights_annotations={} if volume is None else volume.pod_annotations,
         preload=claim is not None and config.weights.preload,
+        engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )
     serving = load_serving_stack(config.serving_stack.value, context)
@@ -190,7 +195,7 @@ def model_deployment_args(
     deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool, paused: bool = False
 ) -> ModelDeploymentArgs:
     """A configured model deployment as a serving stack wants it, with the planner's limits where none are given."""
-    engine, limits = deployment.engine, engine_limits(pool, deployment)
+    engine, limits, token = deployment.engine, engine_limits(pool, deployment), deployment.source.token
     return ModelDeploymentArgs(
         name=deployment.name,
         engine=EngineArgs(
@@ -200,6 +205,7 @@ def model_deployment_args(
             gpu_memory_utilization=engine.gpu_memory_utilization,
             tensor_parallel=engine.tensor_parallel,
             extra_args=engine.extra_args,
+            hugging_face_token=SecretKey(token.secret, token.key) if token else None,
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
@@ -220,24 +226,6 @@ def simulation_args(simulation: Simulation | None, pool: NodePool) -> Simulation
     )
 
 
-def create_namespace(
-    labels: EnvironmentLabels, cluster: ClusterHandle, after: tuple[pulumi.Resource, ...]
-) -> Namespace:
-    """The environment's namespace.
-
-    It comes after the nodes and what is installed on them, and so goes before them: Pulumi waits until the last pod in
-    it has ended, on a node that is still there to end it, and no custom resource in it outlives its controller.
-    """
-    return Namespace(
-        labels.namespace,
-        metadata=ObjectMetaArgs(
-            name=labels.namespace,
-            labels={**labels.shared, "pod-security.kubernetes.io/enforce": "baseline"},
-        ),
-        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(after)),
-    )
-
-
 def create_monitoring(
     facts: EnvironmentFacts, labels: EnvironmentLabels, cluster: ClusterHandle, namespace: pulumi.Resource
 ) -> Monitoring:
@@ -245,47 +233,6 @@ def create_monitoring(
     return Monitoring(
         "monitoring",
         MonitoringArgs(facts=facts, labels=labels, rules=Capability.PROMETHEUS_OPERATOR in cluster.provides),
-        pulumi.ResourceOptions(provider=cluster.provider),
-        after=(namespace,),
-    )
-
-
-def create_tenancy(
-    config: EnvironmentConfig,
-    labels: EnvironmentLabels,
-    cluster: ClusterHandle,
-    pools: list[GpuPool],
-    namespace: pulumi.Resource,
-) -> Tenancy:
-    """The namespace's limits, and who may reach it."""
-    quota = config.tenancy.quota
-    args = TenancyArgs(
-        labels=labels,
-        cluster=cluster,
-        gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
-        quota=QuotaArgs(**quota.model_dump()) if quota else None,
-    )
-    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=(namespace,))
-
-
-def create_gateway(
-    config: EnvironmentConfig,
-    labels: EnvironmentLabels,
-    cluster: ClusterHandle,
-    deployments: list[ModelDeploymentArgs],
-    namespace: pulumi.Resource,
-) -> Gateway:
-    """The gateway: as patient as the slowest model, draining for as long as the longest drain."""
-    return Gateway(
-        "gateway",
-        GatewayArgs(
-            labels=labels,
-            cluster=cluster,
-            models=tuple(deployment.name for deployment in deployments),
-            patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
-            key_hashes=config.tenancy.api_key_hashes,
-            drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
-        ),
         pulumi.ResourceOptions(provider=cluster.provider),
         after=(namespace,),
     )

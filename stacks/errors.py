@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stacks.plain_secrets import must_not_be_shown
+
 MOST_CHOICES_SHOWN = 9
 LONGEST_VALUE = 120
+HIDDEN = "a value that may be a secret and is not shown"
 
 
 class _Missing:
@@ -65,9 +68,14 @@ class FieldError:
     choices: tuple[str, ...] = ()
     fix: str = ""
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the value may be a secret: it is then in no message, file or log."""
+        return self.value is not MISSING and must_not_be_shown(self.path, self.value)
+
     def line(self) -> str:
         """The error in one line."""
-        got = "" if self.value is MISSING else f" (got {short(self.value)})"
+        got = "" if self.value is MISSING else f" (got {HIDDEN if self.hidden else short(self.value)})"
         text = f"{self.path}: {self.message}{got}"
         if self.choices:
             shown = ", ".join(self.choices[:MOST_CHOICES_SHOWN])
@@ -77,14 +85,19 @@ class FieldError:
 
     def to_json(self) -> dict[str, Any]:
         """The error as a JSON object; values that are not plain scalars become short text."""
-        plain = self.value is None or isinstance(self.value, (str, bool))
         return {
             "path": self.path,
-            "value": None if self.value is MISSING else self.value if plain else short(self.value),
+            "value": self._plain_value(),
             "message": self.message,
             "choices": list(self.choices),
             "fix": self.fix,
         }
+
+    def _plain_value(self) -> object:
+        if self.value is MISSING or self.hidden:
+            return None
+        plain = self.value is None or isinstance(self.value, (str, bool))
+        return self.value if plain else short(self.value)
 
 
 class ConfigError(Exception):

@@ -17,7 +17,12 @@ from components.scheduling import GpuPool
 
 
 def install_missing(
-    name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource], pools: Sequence[GpuPool]
+    name: str,
+    cluster: ClusterHandle,
+    nodes: Sequence[pulumi.Resource],
+    pools: Sequence[GpuPool],
+    *,
+    certificates: bool = False,
 ) -> ClusterHandle:
     """Install what is needed and not there.
 
@@ -26,12 +31,15 @@ def install_missing(
         cluster: with what it brings.
         nodes: the node pools; what is installed comes after them and goes before them.
         pools: GPUs of the pools.
+        certificates: cert-manager has to make one.
 
     Returns:
         The cluster with everything that is needed, and with the resources that brought it.
     """
     cluster = _observability(name, cluster, nodes)
     cluster = _accelerators(name, cluster, nodes, pools)
+    if certificates:
+        cluster = _certificates(name, cluster, nodes)
     return _autoscaling(name, cluster, nodes)
 
 
@@ -83,6 +91,24 @@ def _accelerators(
         after=(*nodes, *cluster.installed),
     )
     return replace(cluster, provides=cluster.provides | wanted, installed=(*cluster.installed, *made.releases))
+
+
+def _certificates(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:
+    if Capability.CERT_MANAGER in cluster.provides:
+        return cluster
+    from components.certificates.cert_manager import CertManager, CertManagerArgs
+
+    made = CertManager(
+        f"{name}-certificates",
+        CertManagerArgs(system_nodes=cluster.system_nodes, labels=EnvironmentLabels(name).shared),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=(*nodes, *cluster.installed),
+    )
+    return replace(
+        cluster,
+        provides=cluster.provides | {Capability.CERT_MANAGER},
+        installed=(*cluster.installed, made.release),
+    )
 
 
 def _autoscaling(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:

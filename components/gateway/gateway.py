@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pulumi
@@ -18,8 +18,11 @@ from pulumi_kubernetes.core.v1 import (
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     ContainerPortArgs,
+    EnvVarArgs,
+    KeyToPathArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
+    SecretVolumeSourceArgs,
     Service,
     ServicePortArgs,
     ServiceSpecArgs,
@@ -32,6 +35,8 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from components.base import Component
 from components.cluster import ClusterHandle
 from components.gateway.haproxy import HaproxyConfig, render
+from components.gateway.limits import ClientLimits
+from components.gateway.tls import HTTPS_PORT, TlsArgs, create_certificate, create_entrance
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
     SKIP_AWAIT,
@@ -48,9 +53,16 @@ from components.versions import HAPROXY
 
 NAME: Final = str(Workload.GATEWAY)
 PORT: Final = 8080
+TLS_PORT: Final = 8443
 METRICS_PORT: Final = 8404
 CONFIG_FOLDER: Final = "/usr/local/etc/haproxy"
+CERTIFICATE_FOLDER: Final = "/usr/local/etc/haproxy-certificate"
+CERTIFICATE_VARIABLE: Final = "CERTIFICATE"
+"""Path of the certificate: the local cloud rewrites paths of mounts in variables, not within files."""
 CONFIG_HASH_ANNOTATION: Final = "inference.platform/config-hash"
+
+API_KEYS_ANNOTATION: Final = "inference.platform/api-keys"
+"""On what clients reach from outside: which object has the hashes of the keys that are asked for."""
 
 HAPROXY_USER: Final = 99
 """The image's user `haproxy`; Kubernetes can check a number only."""
@@ -73,6 +85,9 @@ class GatewayArgs:
         drain_seconds: what requests get when the gateway is replaced.
         replicas: gateway pods.
         key_hashes: SHA-256 in hexadecimal of the API keys that it accepts; empty: it asks for none.
+        limits: of each key.
+        tls: None: clients' connections are not encrypted here.
+        needs: what must be there before its pods: the Secrets that it mounts.
     """
 
     labels: EnvironmentLabels
@@ -82,6 +97,35 @@ class GatewayArgs:
     drain_seconds: int
     replicas: int = 1
     key_hashes: tuple[str, ...] = ()
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    tls: TlsArgs | None = None
+    needs: tuple[pulumi.Resource, ...] = ()
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether HAProxy ends the encryption."""
+        return self.tls is not None and self.tls.in_haproxy
+
+    @property
+    def port(self) -> int:
+        """Of its pods, for clients."""
+        return TLS_PORT if self.ends_tls else PORT
+
+    @property
+    def port_name(self) -> str:
+        """Of its pods and its Service, for clients."""
+        return "https" if self.ends_tls else "http"
+
+    @property
+    def service_port(self) -> int:
+        """Of its Service."""
+        return HTTPS_PORT if self.ends_tls else PORT
+
+    @property
+    def service_type(self) -> str:
+        """Of its Service: nobody but the gateway before it comes from outside where there is one."""
+        behind = self.tls is not None and not self.tls.in_haproxy
+        return "ClusterIP" if behind else self.cluster.gateway.service_type
 
 
 class Gateway(Component):
@@ -103,7 +147,6 @@ class Gateway(Component):
     ) -> None:
         super().__init__("gateway", name, opts, after)
         self.host = gateway_host(args.labels)
-        exposure = args.cluster.gateway
         config = render(haproxy_config(args))
         account = service_account(self, name, _metadata(args))
         config_map = ConfigMap(
@@ -112,37 +155,55 @@ class Gateway(Component):
             data={"haproxy.cfg": config},
             opts=self.child(),
         )
+        certificate = create_certificate(self, name, args.tls, _metadata(args)) if args.tls else None
+        before = (account, config_map, *args.needs, *([certificate] if certificate else []))
         deployment = Deployment(
             name,
             metadata=_metadata(args),
             spec=gateway_deployment(args, config),
-            opts=self.child(account, config_map),
+            opts=self.child(*before),
         )
         service = Service(
             name,
             metadata=_metadata(args, service_annotations(args)),
             spec=ServiceSpecArgs(
-                type=exposure.service_type,
+                type=args.service_type,
                 selector=args.labels.selector(Workload.GATEWAY),
-                ports=[ServicePortArgs(name="http", port=PORT, target_port="http")],
+                ports=[ServicePortArgs(name=args.port_name, port=args.service_port, target_port=args.port_name)],
             ),
             # Where Pulumi waits for a Service's address, it must not do so before the Deployment has had its turn.
             opts=self.child(deployment),
         )
-        self.url = address_of(service, args.labels) if exposure.url is None else pulumi.Output.from_input(exposure.url)
+        if args.tls:
+            metadata = _metadata(args, keys_annotation(args))
+            create_entrance(self, name, args.tls, metadata, (NAME, args.service_port), service, *before)
+        self.url = url_of(args, service)
         self.register_outputs({"url": self.url, "host": self.host})
 
 
-def address_of(service: Service, labels: EnvironmentLabels) -> pulumi.Output[str]:
+def url_of(args: GatewayArgs, service: Service) -> pulumi.Output[str]:
+    """Where clients reach it: by the name that its certificate has, where the cloud says, or at the Service."""
+    given = args.cluster.gateway.url
+    if given is not None:
+        url = pulumi.Output.from_input(given)
+        return url.apply(lambda text: text.replace("http://", "https://", 1)) if args.tls else url
+    if args.tls is not None and args.tls.host:
+        return pulumi.Output.from_input(f"https://{args.tls.host}")
+    return address_of(service, args)
+
+
+def address_of(service: Service, args: GatewayArgs) -> pulumi.Output[str]:
     """URL of a Service at its load balancer, or inside the cluster where it has none."""
+    scheme = args.port_name
+    port = "" if args.ends_tls else f":{args.service_port}"
 
     # One output at a time: `Output.all` hands on plain dictionaries instead of the SDK's types.
     def url(status: ServiceStatus | None) -> str:
         points = status.load_balancer.ingress if status and status.load_balancer else None
         for point in points or ():
             if point.hostname or point.ip:
-                return f"http://{point.hostname or point.ip}:{PORT}"
-        return f"http://{gateway_host(labels)}:{PORT}"
+                return f"{scheme}://{point.hostname or point.ip}{port}"
+        return f"{scheme}://{gateway_host(args.labels)}{port}"
 
     return service.status.apply(url)
 
@@ -157,7 +218,9 @@ def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
         patience_seconds=args.patience_seconds,
         drain_seconds=args.drain_seconds,
         key_hashes=args.key_hashes,
-        port=PORT,
+        limits=args.limits,
+        certificate=f'"${{{CERTIFICATE_VARIABLE}}}"' if args.ends_tls else "",
+        port=args.port,
         metrics_port=METRICS_PORT,
     )
 
@@ -168,8 +231,13 @@ def service_annotations(args: GatewayArgs) -> dict[str, str]:
     Pulumi's wait for a Service takes ten seconds to be sure of its endpoints. The Deployment has
     been awaited already; only an address that a load balancer has yet to give is worth a wait.
     """
-    awaited = args.cluster.gateway.service_type == "LoadBalancer"
-    return {**args.cluster.gateway.annotations, **({} if awaited else SKIP_AWAIT)}
+    awaited = args.service_type == "LoadBalancer"
+    return {**args.cluster.gateway.annotations, **keys_annotation(args), **({} if awaited else SKIP_AWAIT)}
+
+
+def keys_annotation(args: GatewayArgs) -> dict[str, str]:
+    """Says on an object that clients reach that it asks for keys, and where their hashes are."""
+    return {API_KEYS_ANNOTATION: f"configmap/{NAME}"} if args.key_hashes else {}
 
 
 def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
@@ -178,6 +246,12 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
     placement = on_system_nodes(cpu="250m", memory="1Gi", selector=args.cluster.system_nodes)
     # HAProxy reads its file once: a new file needs new pods.
     config_hash = hashlib.sha256(config.encode()).hexdigest()[:16]
+    # Where the clients' port is encrypted, the metrics' port answers probes.
+    probed = METRICS_PORT if args.ends_tls else PORT
+    certificate = (
+        [EnvVarArgs(name=CERTIFICATE_VARIABLE, value=f"{CERTIFICATE_FOLDER}/tls.crt")] if args.ends_tls else []
+    )
+    mounts = [("config", CONFIG_FOLDER), *([("certificate", CERTIFICATE_FOLDER)] if args.ends_tls else [])]
     return DeploymentSpecArgs(
         replicas=args.replicas,
         selector=LabelSelectorArgs(match_labels=selector),
@@ -203,26 +277,36 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
                         name="haproxy",
                         image=HAPROXY,
                         args=["-f", f"{CONFIG_FOLDER}/haproxy.cfg"],
-                        env=[pod_ip()],
+                        env=[pod_ip(), *certificate],
                         ports=[
-                            ContainerPortArgs(name="http", container_port=PORT),
+                            ContainerPortArgs(name=args.port_name, container_port=args.port),
                             ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
                         ],
                         resources=placement.resources.as_requirements(),
                         security_context=confined(HAPROXY_USER),
-                        startup_probe=http_probe("/healthz", PORT, period=1, failures=60),
-                        readiness_probe=http_probe("/healthz", PORT, period=5),
-                        liveness_probe=http_probe("/healthz", PORT, period=10),
+                        startup_probe=http_probe("/healthz", probed, period=1, failures=60),
+                        readiness_probe=http_probe("/healthz", probed, period=5),
+                        liveness_probe=http_probe("/healthz", probed, period=10),
                         lifecycle=serve_on_after_deletion(),
-                        volume_mounts=[VolumeMountArgs(name="config", mount_path=CONFIG_FOLDER, read_only=True)],
+                        volume_mounts=[
+                            VolumeMountArgs(name=name, mount_path=path, read_only=True) for name, path in mounts
+                        ],
                     )
                 ],
-                volumes=[
-                    VolumeArgs(name="config", config_map=ConfigMapVolumeSourceArgs(name=NAME)),
-                ],
+                volumes=_volumes(args),
             ),
         ),
     )
+
+
+def _volumes(args: GatewayArgs) -> list[VolumeArgs]:
+    volumes = [VolumeArgs(name="config", config_map=ConfigMapVolumeSourceArgs(name=NAME))]
+    if args.tls is not None and args.tls.in_haproxy:
+        # HAProxy looks for the key beside the certificate, under the same name with `.key` added.
+        files = [KeyToPathArgs(key="tls.crt", path="tls.crt"), KeyToPathArgs(key="tls.key", path="tls.crt.key")]
+        source = SecretVolumeSourceArgs(secret_name=args.tls.certificate_secret, items=files)
+        volumes.append(VolumeArgs(name="certificate", secret=source))
+    return volumes
 
 
 def _metadata(args: GatewayArgs, annotations: dict[str, str] | None = None) -> ObjectMetaArgs:

@@ -7,9 +7,11 @@ the other. It answers itself what needs no engine: the list of models, unknown m
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from components.gateway import limits
+from components.gateway.limits import ClientLimits
 from components.labels import MODEL_HEADER
 
 BUFFER_BYTES: Final = 512 * 1024
@@ -38,8 +40,14 @@ class HaproxyConfig:
         patience_seconds: longest silence between the two ends: until the first byte of the slowest answer.
         drain_seconds: what requests get when the gateway itself is replaced.
         key_hashes: SHA-256, in lower-case hexadecimal, of the API keys that are accepted; empty: none is asked for.
+        limits: of each key; only with keys.
+        certificate: path of the certificate's chain, its key beside it with `.key` added, as HAProxy's files have it (a
+            variable in quotes is its value); "": no TLS.
         port: for clients.
-        metrics_port: for Prometheus.
+        metrics_port: for Prometheus; answers /healthz, too.
+
+    Raises:
+        ValueError: limits without keys: nobody could be told from another.
     """
 
     models: tuple[str, ...]
@@ -49,18 +57,28 @@ class HaproxyConfig:
     patience_seconds: int
     drain_seconds: int
     key_hashes: tuple[str, ...] = ()
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    certificate: str = ""
     port: int = 8080
     metrics_port: int = 8404
+
+    def __post_init__(self) -> None:
+        if self.limits.any and not self.key_hashes:
+            raise ValueError("limits are per API key, and there is none")
 
 
 def render(config: HaproxyConfig) -> str:
     """The text of haproxy.cfg, for HAProxy 2.8. It reads its address from the variable POD_IP."""
-    return (
-        "\n\n".join(
-            [_global(config), _defaults(config), _RESOLVERS, _frontend(config), _backend(config), _metrics(config)]
-        )
-        + "\n"
-    )
+    parts = [
+        _global(config),
+        _defaults(config),
+        _RESOLVERS,
+        _frontend(config),
+        _backend(config),
+        limits.table(config.limits),
+        _metrics(config),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _quoted(body: dict[str, Any]) -> str:
@@ -88,7 +106,8 @@ def _global(config: HaproxyConfig) -> str:
     # Where the limit of open files is lower, serve fewer connections instead of none.
     no strict-limits
     tune.bufsize {BUFFER_BYTES}
-    hard-stop-after {max(1, config.drain_seconds)}s"""
+    hard-stop-after {max(1, config.drain_seconds)}s
+    ssl-default-bind-options ssl-min-ver TLSv1.2"""
 
 
 def _defaults(config: HaproxyConfig) -> str:
@@ -159,9 +178,10 @@ def _frontend(config: HaproxyConfig) -> str:
     no_model = _error(
         f"Name the model: put it in the field model of a JSON body, {hint}.", "model_missing", param="model"
     )
+    limited = limits.rules(config.limits, _error, LARGEST_READABLE_BODY_BYTES)
     no_path = _error("There is nothing here; the API is below /v1/.", "not_found")
     return f"""frontend models
-    bind "${{POD_IP}}:{config.port}"
+    bind "${{POD_IP}}:{config.port}"{_tls(config)}
     monitor-uri /healthz
 
     acl model_in_header req.hdr({MODEL_HEADER}) -m found
@@ -180,9 +200,13 @@ def _frontend(config: HaproxyConfig) -> str:
     http-request return status 400 {json_error} {no_model} if !model_found
     http-request return status 404 {formatted_error} {_unknown_model(config)} if {_not_known(config)}
 
-    http-request set-header {MODEL_HEADER} %[var(txn.model)]
+{limited}    http-request set-header {MODEL_HEADER} %[var(txn.model)]
     http-request set-header host {config.host}
     default_backend interceptor"""
+
+
+def _tls(config: HaproxyConfig) -> str:
+    return f" ssl crt {config.certificate} alpn h2,http/1.1" if config.certificate else ""
 
 
 def _keys(config: HaproxyConfig) -> str:
@@ -224,5 +248,6 @@ def _backend(config: HaproxyConfig) -> str:
 def _metrics(config: HaproxyConfig) -> str:
     return f"""frontend metrics
     bind "${{POD_IP}}:{config.metrics_port}"
+    monitor-uri /healthz
     http-request use-service prometheus-exporter if {{ path /metrics }}
     http-request return status 404"""

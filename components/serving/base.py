@@ -111,6 +111,7 @@ class ServingContext:
         weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
         preload: a Job fills the claim with a model before the model's first pod starts.
+        engines_as_root: engines run as root; False: as the image's user 2000.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
     """
 
@@ -121,6 +122,7 @@ class ServingContext:
     weights_claim: str = ""
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
     preload: bool = False
+    engines_as_root: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -51,6 +51,7 @@ from components.pods import (
     POD_IP,
     SKIP_AWAIT,
     confined,
+    engine_pod_security,
     http_probe,
     pod_ip,
     scraped,
@@ -182,6 +183,7 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
                 automount_service_account_token=False,
                 # vLLM reads VLLM_* variables, and a Service whose name starts with vllm would set some.
                 enable_service_links=False,
+                security_context=engine_pod_security(as_root=context.engines_as_root),
                 node_selector=args.placement.node_selector,
                 tolerations=args.placement.tolerations(),
                 topology_spread_constraints=[spread_over_nodes(selector)],
@@ -202,7 +204,7 @@ def _container(context: ServingContext, args: ModelDeploymentArgs) -> ContainerA
         env=_environment(context, engine),
         ports=[ContainerPortArgs(name="http", container_port=PORT)],
         resources=args.placement.resources.as_requirements(),
-        # The image runs as root and compiles kernels into root's home.
+        # It compiles kernels into its user's home: the root file system is not read-only.
         security_context=confined(),
         startup_probe=startup_probe(args.timing.startup_budget_seconds),
         readiness_probe=http_probe("/health", PORT, period=5),

@@ -29,7 +29,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.base import Component
 from components.cluster import ClusterHandle, WeightsVolume
 from components.labels import EnvironmentLabels, Workload
-from components.pods import SKIP_AWAIT, confined
+from components.pods import SKIP_AWAIT, confined, engine_pod_security
 from components.scheduling import on_system_nodes
 from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.versions import VLLM_ENGINE
@@ -115,6 +115,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
                     restart_policy="Never",
                     automount_service_account_token=False,
                     enable_service_links=False,
+                    security_context=engine_pod_security(as_root=context.engines_as_root),
                     node_selector=placement.node_selector,
                     containers=[
                         ContainerArgs(

@@ -14,7 +14,9 @@ from planner.catalog import gpus, instances
 from stacks.config.checks_chart import check_chart
 from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
-from stacks.config.models import EnvironmentConfig, Gateway, MigSharing, ModelDeployment, NodePool
+from stacks.config.checks_gateway import check_gateway
+from stacks.config.checks_secrets import check_references
+from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
 from stacks.config.salvage import has
@@ -54,9 +56,10 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         cloud = config.cloud if has(config, "cloud") else None
         found = by_name.get(deployment.node_pool) if has(deployment, "node_pool") else None
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
-    yield from _check_gateway(config)
+    yield from check_gateway(config)
     yield from check_cloud(config)
     yield from check_chart(config, deployments)
+    yield from check_references(config, deployments)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:
@@ -186,11 +189,3 @@ def _check_pool_name(deployment: ModelDeployment, pools: dict[str, NodePool], pa
         fix = "" if close else "Add such a pool to node_pools, or name one that is there."
         message = "no node pool has this name"
         yield unknown_choice(f"{path}.node_pool", deployment.node_pool, message, pools, fix)
-
-
-def _check_gateway(config: EnvironmentConfig) -> Iterator[FieldError]:
-    if not has(config, "cloud", "gateway") or not has(config.gateway, "host_port"):
-        return
-    if config.cloud is not Cloud.LOCAL and config.gateway.host_port != Gateway().host_port:
-        message = f"the gateway has a port on the host on the local cloud only, and cloud is {config.cloud}"
-        yield FieldError("gateway.host_port", config.gateway.host_port, message, fix="Remove it.")

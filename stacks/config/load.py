@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stacks.config.checks import check
+from stacks.config.checks_secrets import SECRETS_KEY, check_encrypted_values, check_plain_secrets, missing_values
 from stacks.config.model_files import learn_models
 from stacks.config.models import EnvironmentConfig
 from stacks.config.resolve import with_instance_types
@@ -52,7 +53,7 @@ def load_stack_file(stack: str | Path, directory: str | Path = ".") -> Environme
     path = stack if isinstance(stack, Path) else stack_path(stack, Path(directory))
     name = path.name.removeprefix("Pulumi.").removesuffix(".yaml").removesuffix(".yml")
     config = read_stack_file(path)
-    errors = list(_check_config_keys(config))
+    errors = [*_check_config_keys(config), *check_encrypted_values(config.get(SECRETS_KEY, {}))]
     raw = config.get(ENVIRONMENT_KEY, MISSING)
     if raw is MISSING:
         fix = f"Rename {errors[0].path}." if errors else f"Describe the environment under config: {ENVIRONMENT_KEY}:."
@@ -62,6 +63,7 @@ def load_stack_file(stack: str | Path, directory: str | Path = ".") -> Environme
         environment = _load(raw, name, path.name, path.parent)
     except ConfigError as error:
         raise ConfigError([*errors, *error.errors], path.name) from None
+    errors += missing_values(environment.secrets, config.get(SECRETS_KEY, {})) if not errors else []
     if errors:
         raise ConfigError(errors, path.name)
     return environment
@@ -85,7 +87,7 @@ def _load(raw: object, stack: str, origin: str, folder: Path) -> EnvironmentConf
         message = "must be a mapping of keys to values"
         errors.append(FieldError("environment", raw, message, tuple(EnvironmentConfig.model_fields)))
         raise ConfigError(errors, origin)
-    secrets = list(_check_secrets(raw))
+    secrets = [*_check_secrets(raw), *check_plain_secrets(raw)]
     if secrets:
         # What stands beside a secret may be one too: nothing else is looked at or repeated.
         raise ConfigError([*errors, *secrets], origin)
@@ -161,8 +163,7 @@ def _check_secrets(value: object) -> Iterator[FieldError]:
                 MISSING,
                 "is an encrypted value: the environment object is shown in plans and outputs, so no secret "
                 "belongs in it",
-                fix="Keep the secret under a key of its own (pulumi config set --secret) or in a "
-                "Kubernetes Secret, and "
+                fix="Declare it in secrets, keep its value under inference-platform:secrets (docs/security.md), and "
                 "refer to it by name.",
             )
 
@@ -181,5 +182,5 @@ def _check_key_types(value: object) -> Iterator[FieldError]:
 def _check_config_keys(config: Mapping[Any, Any]) -> Iterator[FieldError]:
     """Keys of this project that it does not have; keys of providers are not ours to check."""
     for key in config:
-        if isinstance(key, str) and key.startswith(f"{PROJECT}:") and key != ENVIRONMENT_KEY:
-            yield FieldError(key, MISSING, "unknown key", (ENVIRONMENT_KEY,), "Remove it.")
+        if isinstance(key, str) and key.startswith(f"{PROJECT}:") and key not in {ENVIRONMENT_KEY, SECRETS_KEY}:
+            yield FieldError(key, MISSING, "unknown key", (ENVIRONMENT_KEY, SECRETS_KEY), "Remove it.")

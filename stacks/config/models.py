@@ -16,7 +16,7 @@ from components.clouds.aws.settings import AwsSettings
 from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
-from stacks.config.base import Int, Network, Number, Region, Strictly, TagName, TagValue
+from stacks.config.base import Network, Number, Region, Strictly, TagName, TagValue
 from stacks.config.models_deployment import (
     Aggregated,
     Disaggregated,
@@ -27,6 +27,7 @@ from stacks.config.models_deployment import (
     Simulation,
     Topology,
 )
+from stacks.config.models_gateway import Gateway, Limits, Tls
 from stacks.config.models_pool import (
     MigSharing,
     MpsSharing,
@@ -36,6 +37,7 @@ from stacks.config.models_pool import (
     Sharing,
     TimeSlicing,
 )
+from stacks.config.models_secrets import EnvironmentSecret, ExternalSource, SecretReference
 from stacks.config.models_tenancy import Quota, Tenancy
 from stacks.config.vocabulary import Cloud, ServingStack, WeightsStore
 
@@ -45,7 +47,10 @@ __all__ = [
     "Disaggregated",
     "Engine",
     "EnvironmentConfig",
+    "EnvironmentSecret",
+    "ExternalSource",
     "Gateway",
+    "Limits",
     "MigSharing",
     "ModelDeployment",
     "ModelSource",
@@ -56,21 +61,15 @@ __all__ = [
     "Quota",
     "Reservation",
     "Scaling",
+    "SecretReference",
     "Sharing",
     "Simulation",
     "Tenancy",
     "TimeSlicing",
+    "Tls",
     "Topology",
     "Weights",
 ]
-
-
-class Gateway(Strictly):
-    """The one address that all models answer on."""
-
-    host_port: Int = Field(
-        default=8080, ge=1, le=65_535, description="Port on 127.0.0.1 of the host; local cloud only."
-    )
 
 
 class Cluster(Strictly):
@@ -196,6 +195,11 @@ class EnvironmentConfig(Strictly):
         default_factory=Tenancy,
         description="What keeps it apart from others on the same cluster.",
         json_schema_extra={"default_text": "{}"},
+    )
+    secrets: tuple[EnvironmentSecret, ...] = Field(
+        default=(),
+        description="Secrets that the platform makes in the environment's namespace; their values are not here.",
+        json_schema_extra={"default_text": "[]"},
     )
     aws: AwsSettings | None = Field(default=None, description="What only AWS can be told.")
     azure: AzureSettings | None = Field(default=None, description="What only Azure can be told.")

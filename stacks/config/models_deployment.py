@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
+from stacks.config.models_secrets import SecretReference
 from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
 
 DEFAULT_COOLDOWN_SECONDS = 300
@@ -24,6 +25,11 @@ class ModelSource(Strictly):
         description="The model's config.json, or the folder of its checkpoint, beside the stack's file: the plan and "
         "the checks then know a model that is not in the catalogue.",
         json_schema_extra={"default_text": "the catalogue's row, if it has one"},
+    )
+    token: SecretReference | None = Field(
+        default=None,
+        description="Where the Hugging Face token lies that a gated model needs.",
+        json_schema_extra={"default_text": "no token"},
     )
 
 

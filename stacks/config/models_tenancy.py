@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -45,6 +45,15 @@ class Tenancy(Strictly):
 
     quota: Quota | None = Field(
         default=None, description="Limits of the namespace.", json_schema_extra={"default_text": "none"}
+    )
+    pod_security: Literal["restricted", "baseline"] | None = Field(
+        default=None,
+        description="Pod Security level that the API server enforces in the namespace. restricted: engines run as the "
+        "image's user 2000. baseline: they run as root.",
+        json_schema_extra={
+            "default_text": "restricted; baseline with a shared store, whose folders belong to root, and with "
+            "chart_values that add containers"
+        },
     )
     api_key_hashes: tuple[KeyHash, ...] = Field(
         default=(),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from components.clouds.unreadable import reason
 from components.cluster import ClusterUnreachableError
 
 CONNECT_SECONDS: Final = 5.0
@@ -99,7 +100,7 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ClusterUnreachableError(f"there is no kubeconfig at {file}: set existing.kubeconfig to one") from None
     except BROKEN as error:
-        raise ClusterUnreachableError(f"{file} is not a kubeconfig ({error})") from error
+        raise ClusterUnreachableError(f"{file} is not a kubeconfig ({reason(error)})") from error
     if not isinstance(document, dict):
         raise ClusterUnreachableError(f"{file} is not a kubeconfig: it is no mapping")
     return document
@@ -110,7 +111,9 @@ def _named(document: dict[str, Any], section: str, file: Path) -> dict[str, Any]
     try:
         return {item["name"]: item[section.removesuffix("s")] for item in document.get(section) or ()}
     except BROKEN as error:
-        raise ClusterUnreachableError(f"{file} is not a kubeconfig: {section} cannot be read ({error})") from error
+        raise ClusterUnreachableError(
+            f"{file} is not a kubeconfig: {section} cannot be read ({reason(error)})"
+        ) from error
 
 
 def _context(document: dict[str, Any], file: Path, name: str, asked: str) -> Context:
@@ -119,7 +122,7 @@ def _context(document: dict[str, Any], file: Path, name: str, asked: str) -> Con
         return Context(file, asked, str(cluster["server"]), str(cluster.get("proxy-url") or ""))
     except BROKEN as error:
         raise ClusterUnreachableError(
-            f"{file} names no cluster with a server for context {name!r} ({error})"
+            f"{file} names no cluster with a server for context {name!r} ({reason(error)})"
         ) from error
 
 
@@ -128,7 +131,7 @@ def _address(url: str, file: Path) -> tuple[str, int]:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError as error:
-        raise ClusterUnreachableError(f"{file} names a server that is no address ({error}): {url}") from error
+        raise ClusterUnreachableError(f"{file} names a server that is no address") from error
     if not host or not port:
-        raise ClusterUnreachableError(f"{file} names a server that is no address: {url}")
+        raise ClusterUnreachableError(f"{file} names a server that is no address")
     return host, port

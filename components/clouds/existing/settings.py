@@ -29,6 +29,7 @@ class Provided(StrEnum):
     GRAFANA = "grafana"
     KEDA = "keda"
     KEDA_HTTP_ADD_ON = "keda-http-add-on"
+    CERT_MANAGER = "cert-manager"
     PROMETHEUS_OPERATOR = "prometheus-operator"
 
 

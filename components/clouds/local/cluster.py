@@ -14,6 +14,7 @@ import yaml
 from pulumi_kubernetes import Provider
 
 from components.base import Component
+from components.clouds.unreadable import reason
 from components.cluster import (
     Capability,
     ClusterHandle,
@@ -98,7 +99,7 @@ def _server(kubeconfig: Path) -> tuple[str, int]:
     except FileNotFoundError:
         raise ClusterUnreachableError(f"there is no kubeconfig at {kubeconfig}: {HINT}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        raise ClusterUnreachableError(f"{kubeconfig} is not a kubeconfig ({error}): {HINT}") from error
+        raise ClusterUnreachableError(f"{kubeconfig} is not a kubeconfig ({reason(error)}): {HINT}") from error
     if not host or not port:
         raise ClusterUnreachableError(f"{kubeconfig} names no server with a port: {HINT}")
     return host, port

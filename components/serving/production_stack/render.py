@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from components.labels import Workload
-from components.pods import POD_IP, scraped
+from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
 from components.scheduling import Placement
 from components.serving import engine
 from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
@@ -72,6 +72,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "runtimeClassName": runtime_class,
             "imagePullPolicy": "IfNotPresent",
             "strategy": ROLLOUTS[args.rollout],
+            **({} if context.engines_as_root else {"securityContext": dict(ENGINE_POD_SECURITY)}),
             "containerSecurityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},

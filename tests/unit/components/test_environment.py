@@ -89,9 +89,9 @@ def test_how_many_resources_a_model_adds(engine: Engine) -> None:
         engine.seen.clear()
         build(engine, config(*(model(f"m{i}") for i in range(number))))
         counts.append((sum(engine.children().values()), sum(engine.components().values())))
-    # Provider, namespace, a system node, two GPU nodes, four of the gateway, two network policies, five of rules,
+    # Provider, namespace, a system node, two GPU nodes, four of the gateway, four network policies, five of rules,
     # five dashboards; eleven per model and one component.
-    assert counts == [(11 + 10 + 11 * n, 6 + n) for n in (1, 2, 10)]
+    assert counts == [(13 + 10 + 11 * n, 6 + n) for n in (1, 2, 10)]
 
 
 @pytest.mark.usefixtures("kubeconfig")
@@ -115,7 +115,7 @@ def test_everything_of_the_environment_is_labelled_and_in_its_namespace(engine: 
         assert metadata["labels"]["inference.platform/environment"] == "test", item
         if item.type.endswith(":Namespace"):
             assert metadata["name"] == "inference-test"
-            assert metadata["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+            assert metadata["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
         else:
             assert metadata["namespace"] == "inference-test", item
 

@@ -240,6 +240,26 @@ def test_a_broken_kubeconfig_is_one_message(tmp_path: Path, content: str, messag
         find_context(str(file), None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "users:\n- user:\n    token: swordfish\n   client-key-data: [swordfish\n",
+        "token: 'swordfish",
+        "\ttoken: swordfish",
+        "{current-context: x, contexts: [{name: x, context: {cluster: swordfish}}], clusters: [{token: swordfish}]}",
+        "{current-context: x, contexts: [{name: x, context: {cluster: y}}], "
+        "clusters: [{name: y, cluster: {server: 'https://me:swordfish@[::1'}}]}",
+    ],
+)
+def test_no_message_repeats_a_line_of_a_kubeconfig(tmp_path: Path, content: str) -> None:
+    """Any line of it may be a key; YAML's own messages quote the line that is wrong."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(content)
+    with pytest.raises(ClusterUnreachableError) as caught:
+        ensure_reachable(find_context(str(file), None))
+    assert "swordfish" not in str(caught.value)
+
+
 @pytest.mark.parametrize("server", ["nonsense", "https://x:99999", "ftp://host", "https://[::1"])
 def test_a_server_that_is_no_address_is_one_message(tmp_path: Path, server: str) -> None:
     with pytest.raises(ClusterUnreachableError, match="names a server that is no address"):
@@ -277,8 +297,8 @@ def test_no_kubeconfig_is_one_message(tmp_path: Path) -> None:
                 "node_pools[0].provisioner: the nodes of an existing cluster are not made by this environment "
                 "(got 'auto'); choose from node-group. Remove it; whoever makes the nodes decides.",
                 "existing.provides[0]: not one of the words that can stand here (got 'kedaa'); choose from keda, "
-                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on, prometheus-operator. "
-                "Did you mean keda?",
+                "device-plugin, dcgm-exporter, prometheus, grafana, keda-http-add-on, cert-manager, "
+                "prometheus-operator. Did you mean keda?",
             ],
         ),
         (

@@ -59,7 +59,7 @@ def test_everything_where_nothing_is(engine: Engine) -> None:
         "keda",
         "keda-add-ons-http",
     }
-    assert handle.provides == ALL
+    assert handle.provides == ALL - {Capability.CERT_MANAGER}
     assert handle.prometheus_address == "http://prometheus-operated.monitoring.svc:9090"
     assert len(handle.autoscaling) == 2, "custom resources of KEDA come after both releases"
     assert set(handle.autoscaling) < set(handle.installed)
@@ -81,6 +81,36 @@ def test_what_is_there_is_not_installed_again(engine: Engine, provided: tuple[Ca
     if Capability.PROMETHEUS not in provided:
         stack = engine.one("Release", "prod-monitoring-release")["values"]
         assert stack["grafana"]["enabled"] == (Capability.GRAFANA not in provided)
+
+
+def test_cert_manager_comes_where_a_certificate_is_to_be_made(engine: Engine) -> None:
+    """Pinned, on the system nodes, in a restricted namespace, with its definitions; never where it is there already."""
+
+    def build(provides: frozenset[Capability]) -> None:
+        handle = ClusterHandle(
+            provider=Provider("prod-provider", kubeconfig="/somewhere/kubeconfig"),
+            provides=provides,
+            simulated=False,
+            kubeconfig="",
+            gateway=GatewayExposure(),
+        )
+        install_missing("prod", handle, (), (L4_POOL,), certificates=True)
+
+    engine.run(lambda: build(ALL - {Capability.CERT_MANAGER}))
+    release = engine.one("Release", "prod-certificates-release")
+    assert (release["chart"], release["version"]) == ("cert-manager", "v1.21.2")
+    assert release["values"] == {
+        "global": {"nodeSelector": {"inference.platform/node-pool": "system"}},
+        "crds": {"enabled": True, "keep": True},
+        "replicaCount": 2,
+        "podDisruptionBudget": {"enabled": True},
+        "webhook": {"replicaCount": 2, "podDisruptionBudget": {"enabled": True}},
+    }
+    namespace = engine.one("Namespace", "prod-certificates-namespace")["metadata"]
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    engine.seen.clear()
+    engine.run(lambda: build(ALL))
+    assert releases(engine) == set()
 
 
 def test_gpus_are_watched_by_a_prometheus_that_knows_no_monitors_too(engine: Engine) -> None:

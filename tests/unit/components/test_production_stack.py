@@ -97,6 +97,14 @@ def test_all_values_of_a_model(engine: Engine) -> None:
             "runtimeClassName": "",
             "imagePullPolicy": "IfNotPresent",
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 2000,
+                "runAsGroup": 0,
+                "fsGroup": 0,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containerSecurityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},

@@ -19,43 +19,61 @@ from tests.unit.conftest import Engine
 pytestmark = pytest.mark.unit
 
 
+def tenancy(**changes: Any) -> TenancyArgs:
+    """Inside `engine.run` only: registers the provider."""
+    args = TenancyArgs(
+        labels=EnvironmentLabels("dev"),
+        cluster=cluster(Provider("provider", kubeconfig="/somewhere")),
+        gpu_resources=("nvidia.com/gpu", "nvidia.com/mig-1g.10gb"),
+    )
+    return replace(args, **changes)
+
+
 def build(engine: Engine, **changes: Any) -> None:
-    def program() -> None:
-        args = TenancyArgs(
-            labels=EnvironmentLabels("dev"),
-            cluster=cluster(Provider("provider", kubeconfig="/somewhere")),
-            gpu_resources=("nvidia.com/gpu", "nvidia.com/mig-1g.10gb"),
-        )
-        Tenancy("tenancy", replace(args, **changes))
-
-    engine.run(program)
+    engine.run(lambda: Tenancy("tenancy", tenancy(**changes)))
 
 
-def test_the_namespace_is_closed_but_for_keda_prometheus_and_itself(engine: Engine) -> None:
-    build(engine)
-    spec = engine.one("networking.k8s.io/v1:NetworkPolicy", "tenancy-closed")["spec"]
-    name = "kubernetes.io/metadata.name"
-    assert spec == {
-        "podSelector": {},
-        "policyTypes": ["Ingress"],
+def built_policies(engine: Engine, **changes: Any) -> dict[str, dict[str, Any]]:
+    """Specs of the NetworkPolicies by name."""
+    engine.seen.clear()
+    build(engine, **changes)
+    found = [item.inputs for item in engine.seen if item.type.endswith(":NetworkPolicy")]
+    assert {item["metadata"]["namespace"] for item in found} == {"inference-dev"}
+    return {item["metadata"]["name"]: item["spec"] for item in found}
+
+
+def test_everything_is_closed_both_ways(engine: Engine) -> None:
+    """What is open besides is in test_network_paths.py."""
+    made = built_policies(engine)
+    assert made["closed"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert list(made) == ["closed", "gateway", "router", "engine"]
+
+
+def test_the_policy_of_a_workload(engine: Engine) -> None:
+    router = built_policies(engine)["router"]
+    ours = {"inference.platform/environment": "dev"}
+    assert router == {
+        "podSelector": {"matchLabels": {**ours, "inference.platform/component": "router"}},
+        "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {
-                "from": [
-                    {"podSelector": {}},
-                    {"namespaceSelector": {"matchLabels": {name: "keda"}}},
-                    {"namespaceSelector": {"matchLabels": {name: "monitoring"}}},
-                ]
-            }
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}],
+                "ports": [{"port": 8000, "protocol": "TCP"}],
+            },
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+                "ports": [{"port": 29000, "protocol": "TCP"}],
+            },
+        ],
+        "egress": [
+            {
+                "to": [{"podSelector": {"matchLabels": {**ours, "inference.platform/component": "engine"}}}],
+                "ports": [{"port": 8000, "protocol": "TCP"}],
+            },
+            {"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]},
+            {"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]},
         ],
     }
-
-
-def test_the_gateway_is_open_on_its_port_only(engine: Engine) -> None:
-    build(engine)
-    spec = engine.one("networking.k8s.io/v1:NetworkPolicy", "tenancy-gateway")["spec"]
-    assert spec["podSelector"]["matchLabels"]["inference.platform/component"] == "gateway"
-    assert spec["podSelector"]["matchLabels"]["inference.platform/environment"] == "dev"
-    assert spec["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
 
 
 def test_without_limits_there_is_no_quota(engine: Engine) -> None:

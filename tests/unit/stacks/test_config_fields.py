@@ -44,14 +44,14 @@ def test_the_sample_is_valid() -> None:
             "gatewy",
             1,
             "gatewy: unknown key (got 1); choose from gateway, cloud, serving_stack, region, cluster, node_pools, "
-            "model_deployments, weights, production_stack and 8 more."
+            "model_deployments, weights, production_stack and 9 more."
             " Did you mean gateway?",
         ),
         (
             "zzz",
             None,
             "zzz: unknown key (got None); choose from cloud, serving_stack, region, cluster, node_pools, "
-            "model_deployments, gateway, weights, production_stack and 8 more."
+            "model_deployments, gateway, weights, production_stack and 9 more."
             " Remove it.",
         ),
         (
@@ -148,7 +148,7 @@ def test_the_sample_is_valid() -> None:
             "meta-llama/Llama-3.1-8B-Instruct",
             "model_deployments[0].source: must be a mapping of keys to values (got "
             "'meta-llama/Llama-3.1-8B-Instruct'); "
-            "choose from hugging_face, config_file.",
+            "choose from hugging_face, config_file, token.",
         ),
         (
             MODEL + "engine__gpu_memory_utilization",
@@ -226,7 +226,7 @@ def test_the_whole_is_not_a_mapping() -> None:
         (line,) = errors(raw)
         assert line == (
             f"environment: must be a mapping of keys to values (got {raw!r}); choose from cloud, serving_stack, "
-            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 8 more."
+            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 9 more."
         )
 
 
@@ -251,7 +251,7 @@ def test_encrypted_values() -> None:
     (line,) = errors(raw)
     assert line == (
         "model_deployments[0].engine.extra_args['api-key']: is an encrypted value: the environment object is shown in "
-        "plans and outputs, so no secret belongs in it. Keep the secret under a key of its own (pulumi config set "
-        "--secret) or in a Kubernetes Secret, and refer to it by name."
+        "plans and outputs, so no secret belongs in it. Declare it in secrets, keep its value under "
+        "inference-platform:secrets (docs/security.md), and refer to it by name."
     )
     assert "v1:abc" not in line

@@ -120,13 +120,13 @@ def test_a_good_file_by_name_and_by_path(tmp_path: Path) -> None:
         (
             environment("    secure: v1:abc\n"),
             "environment: is an encrypted value: the environment object is shown in plans and outputs, so no secret "
-            "belongs in it. Keep the secret under a key of its own (pulumi config set --secret) or in a Kubernetes "
-            "Secret, and refer to it by name.",
+            "belongs in it. Declare it in secrets, keep its value under inference-platform:secrets "
+            "(docs/security.md), and refer to it by name.",
         ),
         (
             environment("    - local\n"),
             "environment: must be a mapping of keys to values (got ['local']); choose from cloud, serving_stack, "
-            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 8 more.",
+            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 9 more.",
         ),
     ],
     ids=str,
@@ -138,12 +138,14 @@ def test_a_broken_file(tmp_path: Path, content: str | bytes, line: str) -> None:
 def test_unknown_keys_of_the_project_come_with_the_other_errors(tmp_path: Path) -> None:
     config = {"inference-platform:replicas": 3, "aws:region": "x", ENVIRONMENT_KEY: {**MINIMAL, "cloud": 1}}
     assert lines(tmp_path, yaml.safe_dump({"config": config})) == [
-        "inference-platform:replicas: unknown key; choose from inference-platform:environment. Remove it.",
+        "inference-platform:replicas: unknown key; choose from inference-platform:environment, "
+        "inference-platform:secrets. Remove it.",
         "cloud: not one of the words that can stand here (got 1); choose from local, aws, azure, gcp, existing.",
     ]
     config[ENVIRONMENT_KEY] = dict(MINIMAL)
     assert lines(tmp_path, yaml.safe_dump({"config": config})) == [
-        "inference-platform:replicas: unknown key; choose from inference-platform:environment. Remove it.",
+        "inference-platform:replicas: unknown key; choose from inference-platform:environment, "
+        "inference-platform:secrets. Remove it.",
     ]
 
 

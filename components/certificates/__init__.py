@@ -1,0 +1,1 @@
+"""Certificates: cert-manager, where a cluster does not bring it."""

@@ -1,0 +1,46 @@
+"""Which Pod Security level an environment's namespace gets, and whether the chart brings pods of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from stacks.config.models import EnvironmentConfig, ModelDeployment
+from stacks.config.vocabulary import WeightsStore
+
+
+class PodSecurity(StrEnum):
+    """A level of Kubernetes' Pod Security Standards, enforced by the API server."""
+
+    RESTRICTED = "restricted"
+    BASELINE = "baseline"
+
+
+ENGINE_EXTRAS: Final = frozenset({"initContainer", "enableLoRA", "lmcacheConfig"})
+"""Values of a model that add containers, or share the node's memory, in ways that the level `restricted` refuses."""
+
+
+def brings_pods(deployment: ModelDeployment) -> bool:
+    """Whether a model's own chart values bring pods beside the engines: a router, a cache server, a LoRA controller."""
+    return any(key != "servingEngineSpec" for key in deployment.chart_values)
+
+
+def needs_baseline(deployment: ModelDeployment) -> bool:
+    """Whether pods that a model's own chart values bring or change would be refused at the level `restricted`."""
+    spec: Any = deployment.chart_values.get("servingEngineSpec", {})
+    model: Any = spec.get("modelSpec", {}) if isinstance(spec, Mapping) else {}
+    return brings_pods(deployment) or (isinstance(model, Mapping) and not ENGINE_EXTRAS.isdisjoint(model))
+
+
+def pod_security(config: EnvironmentConfig) -> PodSecurity:
+    """The namespace's level: the configured one, else `restricted` where nothing is known to need root.
+
+    Engines run as the image's user `vllm` at `restricted` and as root at `baseline`: the folders of a shared store
+    belong to root, and containers that the chart adds have no security context.
+    """
+    if config.tenancy.pod_security is not None:
+        return PodSecurity(config.tenancy.pod_security)
+    on_node = config.weights.store is WeightsStore.NODE_DISK
+    plain = not any(needs_baseline(deployment) for deployment in config.model_deployments)
+    return PodSecurity.RESTRICTED if on_node and plain else PodSecurity.BASELINE

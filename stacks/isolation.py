@@ -1,0 +1,152 @@
+"""What surrounds an environment's workloads: namespace, Secrets, open network paths, limits, and its one entrance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from components.cluster import ClusterHandle, WeightsVolume
+from components.gateway.gateway import Gateway, GatewayArgs
+from components.gateway.limits import ClientLimits
+from components.gateway.tls import TlsArgs
+from components.labels import EnvironmentLabels
+from components.scheduling import GpuPool
+from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
+from components.serving.base import ModelDeploymentArgs
+from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
+from stacks.config import EnvironmentConfig
+from stacks.config.pod_security import brings_pods, pod_security
+
+SecretValues = Mapping[str, Mapping[str, pulumi.Output[str]]]
+"""Values of Secrets by name and key, each marked as a secret."""
+
+
+def create_namespace(
+    config: EnvironmentConfig, labels: EnvironmentLabels, cluster: ClusterHandle, after: Sequence[pulumi.Resource]
+) -> Namespace:
+    """The environment's namespace.
+
+    It comes after the nodes and what is installed on them, and so goes before them: Pulumi waits until the last pod in
+    it has ended, on a node that is still there to end it, and no custom resource in it outlives its controller.
+    """
+    level = pod_security(config).value
+    return Namespace(
+        labels.namespace,
+        metadata=ObjectMetaArgs(
+            name=labels.namespace,
+            labels={
+                **labels.shared,
+                "pod-security.kubernetes.io/enforce": level,
+                # A Deployment whose pods will be refused says so when it is applied, not when it scales.
+                "pod-security.kubernetes.io/warn": level,
+            },
+        ),
+        opts=pulumi.ResourceOptions(provider=cluster.provider, depends_on=list(after)),
+    )
+
+
+def create_secrets(
+    config: EnvironmentConfig,
+    values: SecretValues,
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    namespace: pulumi.Resource,
+) -> tuple[pulumi.Resource, ...]:
+    """The environment's Secrets.
+
+    Args:
+        config: checked.
+        values: of those that are not brought from outside.
+        labels: of the environment.
+        cluster: where.
+        namespace: of the environment.
+
+    Returns:
+        What pods that use them come after; empty without any.
+    """
+    if not config.secrets:
+        return ()
+    secrets = [
+        SecretArgs(
+            name=item.name,
+            keys=item.keys,
+            values=values.get(item.name, {}) if item.external is None else {},
+            external=ExternalArgs(
+                store=item.external.store, store_kind=item.external.store_kind.value, entry=item.external.entry
+            )
+            if item.external
+            else None,
+        )
+        for item in config.secrets
+    ]
+    args = EnvironmentSecretsArgs(labels=labels, secrets=secrets)
+    opts = pulumi.ResourceOptions(provider=cluster.provider)
+    return EnvironmentSecrets("secrets", args, opts, after=(namespace,)).resources
+
+
+def create_tenancy(
+    config: EnvironmentConfig,
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    pools: Sequence[GpuPool],
+    *after: pulumi.Resource,
+    volume: WeightsVolume | None,
+) -> Tenancy:
+    """The namespace's limits, and which ways into and out of it are open."""
+    quota, tls = config.tenancy.quota, config.gateway.tls
+    args = TenancyArgs(
+        labels=labels,
+        cluster=cluster,
+        gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
+        quota=QuotaArgs(**quota.model_dump()) if quota else None,
+        tls=tls is not None and tls.gateway_class is None,
+        preload=volume is not None and config.weights.preload,
+        metadata_server=volume is not None and bool(volume.pod_annotations),
+        extras=any(brings_pods(deployment) for deployment in config.model_deployments),
+    )
+    return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=after)
+
+
+def create_gateway(
+    config: EnvironmentConfig,
+    labels: EnvironmentLabels,
+    cluster: ClusterHandle,
+    deployments: Sequence[ModelDeploymentArgs],
+    *after: pulumi.Resource,
+    secrets: tuple[pulumi.Resource, ...] = (),
+) -> Gateway:
+    """The gateway: as patient as the slowest model, draining for as long as the longest drain."""
+    limits = config.gateway.limits
+    return Gateway(
+        "gateway",
+        GatewayArgs(
+            labels=labels,
+            cluster=cluster,
+            models=tuple(deployment.name for deployment in deployments),
+            patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
+            key_hashes=config.tenancy.api_key_hashes,
+            limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),
+            tls=tls_args(config),
+            needs=secrets,
+            drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
+        ),
+        pulumi.ResourceOptions(provider=cluster.provider),
+        after=after,
+    )
+
+
+def tls_args(config: EnvironmentConfig) -> TlsArgs | None:
+    """How clients' connections are encrypted, as the gateway wants it."""
+    tls = config.gateway.tls
+    if tls is None:
+        return None
+    return TlsArgs(
+        host=config.gateway.host or "",
+        secret=tls.secret or "",
+        issuer=tls.issuer or "",
+        issuer_kind=tls.issuer_kind.value,
+        gateway_class=tls.gateway_class or "",
+    )
