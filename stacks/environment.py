@@ -30,7 +30,7 @@ from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from planner.catalog import gpus, instances
 from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
-from stacks.config.placement import engine_limits, shares_per_gpu
+from stacks.config.placement import engine_limits, memory_gib, shares_per_gpu
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
@@ -217,6 +217,9 @@ def simulation_args(simulation: Simulation | None, pool: NodePool) -> Simulation
         startup_seconds=chosen.startup_seconds,
         speedup=chosen.speedup,
         gpu=instances()[pool.instance_type].gpu,
+        # As the plan has it: the share of a GPU whose other pods are busy, too.
+        gpu_share=1 / shares_per_gpu(pool),
+        memory_gib=memory_gib(pool) if isinstance(pool.sharing, MigSharing) else None,
     )
 
 

@@ -62,11 +62,15 @@ class SimulationArgs:
         startup_seconds: how long it takes to start.
         speedup: how many times faster than the real GPU it computes.
         gpu: the GPU that it pretends to have, by its key in the catalogue.
+        gpu_share: part of that GPU's throughput that is its own, where pods share it.
+        memory_gib: memory of its slice of the GPU; None: that of the whole GPU.
     """
 
     startup_seconds: float
     speedup: float
     gpu: str
+    gpu_share: float = 1.0
+    memory_gib: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,11 +140,16 @@ def simulation_annotations(simulation: SimulationArgs | None) -> dict[str, str]:
     """What the node agent of the local cloud hands to a simulated engine; empty elsewhere."""
     if simulation is None:
         return {}
-    return {
-        f"{SIMULATION_PREFIX}startup-seconds": f"{simulation.startup_seconds:g}",
-        f"{SIMULATION_PREFIX}speedup": f"{simulation.speedup:g}",
-        f"{SIMULATION_PREFIX}gpu": simulation.gpu,
+    told = {
+        "startup-seconds": f"{simulation.startup_seconds:g}",
+        "speedup": f"{simulation.speedup:g}",
+        "gpu": simulation.gpu,
     }
+    if simulation.gpu_share != 1:
+        told["gpu-share"] = f"{simulation.gpu_share:.6g}"
+    if simulation.memory_gib is not None:
+        told["gpu-memory-gib"] = f"{simulation.memory_gib:.6g}"
+    return {f"{SIMULATION_PREFIX}{name}": value for name, value in told.items()}
 
 
 def rollout_strategy(rollout: str) -> DeploymentStrategyArgs:

@@ -117,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         description="SIMULATOR of the vLLM OpenAI server (image vllm/vllm-openai v0.32): no GPU, no "
         "weights. Text is synthetic; latencies come from a formula over the model and the GPU.",
         epilog="All other flags of `vllm serve` are accepted and ignored. Environment: "
-        "SIMULATION_STARTUP_SECONDS (0), SIMULATION_SPEEDUP (1), SIMULATION_GPU (l4), VLLM_API_KEY, "
-        "VLLM_SERVER_DEV_MODE (0).",
+        "SIMULATION_STARTUP_SECONDS (0), SIMULATION_SPEEDUP (1), SIMULATION_GPU (l4), SIMULATION_GPU_SHARE (1), "
+        "SIMULATION_GPU_MEMORY_GIB (the GPU's), VLLM_API_KEY, VLLM_SERVER_DEV_MODE (0).",
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=["serve"], metavar="serve")

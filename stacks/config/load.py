@@ -16,6 +16,7 @@ from stacks.config.models import EnvironmentConfig
 from stacks.config.resolve import with_instance_types
 from stacks.config.salvage import salvage
 from stacks.config.shapes import Location, show_path
+from stacks.config.shares import with_memory_shares
 from stacks.config.stack_file import read_stack_file
 from stacks.config.translate import translate
 from stacks.errors import MISSING, ConfigError, FieldError, short
@@ -90,7 +91,7 @@ def _load(raw: object, stack: str, origin: str, folder: Path) -> EnvironmentConf
         # What stands beside a secret may be one too: nothing else is looked at or repeated.
         raise ConfigError([*errors, *secrets], origin)
     errors.extend(_check_key_types(raw))
-    raw = with_instance_types(raw)
+    raw = with_memory_shares(with_instance_types(raw))
     try:
         config = EnvironmentConfig.model_validate(raw)
     except ValidationError as error:

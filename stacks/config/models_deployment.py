@@ -56,6 +56,9 @@ class Engine(Strictly):
         description="Share of the GPU's memory that the engine takes. The practitioners' guides recommend "
         "0.85; "
         "vLLM's own default is 0.92.",
+        json_schema_extra={
+            "default_text": "0.85; where pods take turns on a GPU (time-slicing, mps), 0.85 divided by their number"
+        },
     )
     tensor_parallel: Int = Field(default=1, ge=1, le=64, description="GPUs per replica.")
     extra_args: Mapping[FlagName, FlagValue] = Field(

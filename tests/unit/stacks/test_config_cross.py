@@ -103,7 +103,11 @@ def test_mig() -> None:
 
 
 def test_a_shared_gpu() -> None:
-    changes = {POOL + "sharing": {"mode": "time-slicing", "replicas": 3}, MODEL + "engine__tensor_parallel": 2}
+    changes = {
+        POOL + "sharing": {"mode": "time-slicing", "replicas": 3},
+        MODEL + "engine__tensor_parallel": 2,
+        MODEL + "engine__gpu_memory_utilization": 0.85,
+    }
     assert errors(sample(**changes)) == [
         "model_deployments[0].engine.tensor_parallel: a replica cannot span GPUs of the pool l4, whose GPUs are shared "
         "(time-slicing) (got 2). Set it to 1.",
