@@ -7,7 +7,7 @@ cluster -> node pools -> what the cluster does not bring -> namespace -> rules a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -17,7 +17,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.autoscaling.args import ScalingArgs
 from components.clouds import load_cloud, load_rules
 from components.clouds.rules import CloudRules, TaintFacts
-from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
+from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs, WeightsVolume
 from components.gateway.gateway import Gateway, GatewayArgs
 from components.labels import EnvironmentLabels
 from components.observability.delivery import Monitoring, MonitoringArgs
@@ -25,12 +25,17 @@ from components.observability.objects import EnvironmentFacts
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.lora import LoraAdapter as AdapterArgs
+from components.serving.lora import LoraArgs
+from components.serving.shared_router import SharedRouter
+from components.serving.topologies import Aggregated, Disaggregated, Topology
 from components.serving.weights import WeightsClaim
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from planner.catalog import gpus, instances
-from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
+from stacks.config import Engine, EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
-from stacks.config.placement import engine_limits, memory_gib, shares_per_gpu
+from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu
+from stacks.config.vocabulary import RouterKind
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
@@ -99,7 +104,32 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
     gateway = create_gateway(config, labels, cluster, deployments, namespace)
     volume = cloud.create_weights(environment, args, cluster)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
-    context = ServingContext(
+    context = serving_context(config, cluster, labels, gateway, volume, claim, namespace)
+    if config.router is RouterKind.SHARED:
+        context = with_shared_router(context, deployments)
+    serving = load_serving_stack(config.serving_stack.value, context)
+    for deployment in deployments:
+        serving.deploy(deployment)
+    return EnvironmentOutputs(
+        url=gateway.url,
+        models=tuple(name for deployment in config.model_deployments for name in deployment.names),
+        namespace=labels.namespace,
+        kubeconfig=cluster.kubeconfig,
+        plan=plan.to_json(),
+    )
+
+
+def serving_context(  # noqa: PLR0917 - what build_environment has at hand
+    config: EnvironmentConfig,
+    cluster: ClusterHandle,
+    labels: EnvironmentLabels,
+    gateway: Gateway,
+    volume: WeightsVolume | None,
+    claim: WeightsClaim | None,
+    namespace: pulumi.Resource,
+) -> ServingContext:
+    """Where the serving stack works."""
+    return ServingContext(
         cluster=cluster,
         labels=labels,
         gateway_host=gateway.host,
@@ -109,16 +139,12 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         preload=claim is not None and config.weights.preload,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )
-    serving = load_serving_stack(config.serving_stack.value, context)
-    for deployment in deployments:
-        serving.deploy(deployment)
-    return EnvironmentOutputs(
-        url=gateway.url,
-        models=tuple(deployment.name for deployment in deployments),
-        namespace=labels.namespace,
-        kubeconfig=cluster.kubeconfig,
-        plan=plan.to_json(),
-    )
+
+
+def with_shared_router(context: ServingContext, deployments: list[ModelDeploymentArgs]) -> ServingContext:
+    """The same with a router for all models."""
+    opts = pulumi.ResourceOptions(provider=context.cluster.provider)
+    return replace(context, shared_router=SharedRouter("router", context, deployments, opts).service)
 
 
 def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:
@@ -200,6 +226,7 @@ def model_deployment_args(
             gpu_memory_utilization=engine.gpu_memory_utilization,
             tensor_parallel=engine.tensor_parallel,
             extra_args=engine.extra_args,
+            lora=lora_args(engine),
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
@@ -207,7 +234,25 @@ def model_deployment_args(
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
         rollout=deployment.rollout.value,
+        topology=topology_of(deployment, paused=paused),
     )
+
+
+def lora_args(engine: Engine) -> LoraArgs | None:
+    """The engine's adapters; None if it has none."""
+    slots = lora_slots(engine)
+    if not slots.count:
+        return None
+    adapters = tuple(AdapterArgs(name=item.name, source=item.source.hugging_face) for item in engine.lora_adapters)
+    return LoraArgs(adapters=adapters, slots=slots.count, rank=slots.max_rank)
+
+
+def topology_of(deployment: ModelDeployment, *, paused: bool = False) -> Topology:
+    """The kinds of workers, each with its scaling."""
+    scalings = {
+        role: ScalingArgs(**item.model_dump(), paused=paused) for role, item in deployment.scalings.items() if role
+    }
+    return Disaggregated(**scalings) if scalings else Aggregated()
 
 
 def simulation_args(simulation: Simulation | None, pool: NodePool) -> SimulationArgs:
@@ -285,6 +330,11 @@ def create_gateway(
             labels=labels,
             cluster=cluster,
             models=tuple(deployment.name for deployment in deployments),
+            adapters={
+                adapter.name: item.name
+                for item in deployments
+                for adapter in (item.engine.lora.adapters if item.engine.lora else ())
+            },
             patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
             key_hashes=config.tenancy.api_key_hashes,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),

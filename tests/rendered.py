@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.labels import EnvironmentLabels
 from components.serving.engine import engine_arguments
 from components.serving.router import router_arguments
+from components.serving.shared_router import shared_router_words
 from components.versions import VLLM_ENGINE, VLLM_ROUTER
 from local.layout import REPOSITORY
 from stacks.config import EnvironmentConfig, load_stack_file
+from stacks.config.vocabulary import RouterKind
 from stacks.environment import gpu_pool, model_deployment_args
 
 
@@ -42,14 +45,26 @@ def command_lines(config: EnvironmentConfig, environment: str) -> list[CommandLi
     pools = {pool.name: pool for pool in config.node_pools}
     gpus = {name: gpu_pool(pool, None) for name, pool in pools.items()}
     labels = EnvironmentLabels(environment)
-    found = []
-    for deployment in config.model_deployments:
-        args = model_deployment_args(deployment, pools[deployment.node_pool], gpus, simulated=False)
+    found: list[CommandLine] = []
+    deployments = [
+        model_deployment_args(deployment, pools[deployment.node_pool], gpus, simulated=False)
+        for deployment in config.model_deployments
+    ]
+
+    def add(workload: str, name: str, image: str, words: Sequence[str]) -> None:
+        found.append(CommandLine(environment, workload, name, image.rpartition(":")[2], tuple(words)))
+
+    for args in deployments:
         engine = engine_arguments(args.engine, args.name, args.timing.drain_seconds)
-        router = router_arguments(labels, args.name, args.router_policy, args.timing)
-        for name, image, words in (("vllm", VLLM_ENGINE, engine), ("vllm-router", VLLM_ROUTER, router)):
-            workload = f"{args.name} {'engine' if name == 'vllm' else 'router'}"
-            found.append(CommandLine(environment, workload, name, image.rpartition(":")[2], tuple(words)))
+        for workers in args.workers:
+            add(f"{args.name} {workers.kind}", "vllm", VLLM_ENGINE, [*engine, *workers.arguments])
+        if config.router is not RouterKind.SHARED:
+            discovery = args.topology.discovery(labels, args.name)
+            words = router_arguments(labels, args.router_policy, args.timing, discovery)
+            add(f"{args.name} router", "vllm-router", VLLM_ROUTER, words)
+    if config.router is RouterKind.SHARED:
+        shared = shared_router_words(labels, deployments)
+        add("router", "vllm-router", VLLM_ROUTER, shared)
     return found
 
 

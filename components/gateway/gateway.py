@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import pulumi
@@ -69,6 +70,7 @@ class GatewayArgs:
         labels: of the environment.
         cluster: where.
         models: names of the served models.
+        adapters: LoRA adapters, each with the model that serves it.
         patience_seconds: until the first byte of the slowest answer of any model.
         drain_seconds: what requests get when the gateway is replaced.
         replicas: gateway pods.
@@ -81,6 +83,7 @@ class GatewayArgs:
     patience_seconds: int
     drain_seconds: int
     replicas: int = 1
+    adapters: Mapping[str, str] = field(default_factory=dict)
     key_hashes: tuple[str, ...] = ()
 
 
@@ -151,6 +154,7 @@ def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
     """What the configuration file is rendered from."""
     return HaproxyConfig(
         models=args.models,
+        adapters=args.adapters,
         host=gateway_host(args.labels),
         interceptor_host=args.cluster.interceptor.host,
         interceptor_port=args.cluster.interceptor.port,

@@ -12,6 +12,8 @@ from components.autoscaling.args import ScalingArgs
 from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
+from components.serving.lora import LoraArgs
+from components.serving.topologies import Aggregated, Topology, Workers
 from components.timing import RequestTiming
 
 ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -43,6 +45,7 @@ class EngineArgs:
         tensor_parallel: GPUs per replica.
         extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
         hugging_face_token: where the token lies that gated models need; None: no token.
+        lora: adapters that are served beside the model; None: none.
     """
 
     model: str
@@ -52,6 +55,13 @@ class EngineArgs:
     tensor_parallel: int = 1
     extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     hugging_face_token: SecretKey | None = None
+    lora: LoraArgs | None = None
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """Hugging Face ids of all that it loads."""
+        adapters = () if self.lora is None else self.lora.adapters
+        return (self.model, *(item.source for item in adapters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +96,7 @@ class ModelDeploymentArgs:
         simulation: None on a cluster with GPUs.
         rollout: how a new version takes the old one's place; a key of `ROLLOUTS`.
         chart_values: the user's own values for the serving stack's chart, laid over ours.
+        topology: which kinds of workers serve it.
     """
 
     name: str
@@ -96,6 +107,12 @@ class ModelDeploymentArgs:
     simulation: SimulationArgs | None = None
     rollout: str = "rolling"
     chart_values: Mapping[str, Any] = field(default_factory=dict)
+    topology: Topology = field(default_factory=Aggregated)
+
+    @property
+    def workers(self) -> tuple[Workers, ...]:
+        """Its kinds of workers."""
+        return self.topology.workers(self.scaling)
 
     @property
     def timing(self) -> RequestTiming:
@@ -116,6 +133,7 @@ class ServingContext:
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
         preload: a Job fills the claim with a model before the model's first pod starts.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
+        shared_router: Service of the router that all models share; "": each model has its own.
     """
 
     cluster: ClusterHandle
@@ -126,6 +144,7 @@ class ServingContext:
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
     preload: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
+    shared_router: str = ""
 
 
 class ServingStack(Protocol):

@@ -14,6 +14,7 @@ from planner.catalog import gpus, instances
 from stacks.config.checks_chart import check_chart
 from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
+from stacks.config.checks_topologies import check_topologies
 from stacks.config.models import EnvironmentConfig, Gateway, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
@@ -57,6 +58,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
     yield from _check_gateway(config)
     yield from check_cloud(config)
     yield from check_chart(config, deployments)
+    yield from check_topologies(config, deployments)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:

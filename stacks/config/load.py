@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stacks.config.checks import check
+from stacks.config.checks_topologies import check_adapter_files
 from stacks.config.model_files import learn_models
 from stacks.config.models import EnvironmentConfig
 from stacks.config.resolve import with_instance_types
@@ -98,6 +99,7 @@ def _load(raw: object, stack: str, origin: str, folder: Path) -> EnvironmentConf
         errors.extend(translate(error, EnvironmentConfig))
         config = salvage(EnvironmentConfig, raw)
     errors.extend(learn_models(config, folder))
+    errors.extend(check_adapter_files(config, folder))
     errors.extend(check(config))
     if errors:
         raise ConfigError(sorted(_distinct(errors), key=_position), origin)

@@ -169,6 +169,10 @@ def test_a_share_of_a_gpu_is_slower_and_a_slice_is_smaller() -> None:
 def test_shares_and_slices_are_read_from_the_environment() -> None:
     given = read_simulation({"SIMULATION_GPU_SHARE": "0.25", "SIMULATION_GPU_MEMORY_GIB": "9.75"})
     assert (given.gpu_share, given.memory_gib) == (0.25, 9.75)
-    for name, value in (("SIMULATION_GPU_SHARE", "0"), ("SIMULATION_GPU_SHARE", "2"), ("SIMULATION_GPU_MEMORY_GIB", "-1")):
+    for name, value in (
+        ("SIMULATION_GPU_SHARE", "0"),
+        ("SIMULATION_GPU_SHARE", "2"),
+        ("SIMULATION_GPU_MEMORY_GIB", "-1"),
+    ):
         with pytest.raises(SimulationError, match=name):
             read_simulation({name: value})

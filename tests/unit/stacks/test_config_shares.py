@@ -39,7 +39,7 @@ def test_the_share_follows_the_number_of_pods_on_a_gpu(mode: str, share: float) 
 @given(st.integers(2, 48))
 def test_all_shares_together_are_no_more_than_one_engine_alone_would_take(pods: int) -> None:
     share = utilization_of_share(pods)
-    assert 0 < share
+    assert share > 0
     assert share * pods <= DEFAULT_UTILIZATION + 1e-9
     assert (share + 0.01) * pods > DEFAULT_UTILIZATION - 1e-9
 
@@ -59,7 +59,9 @@ def test_shares_that_are_more_than_the_gpu_are_refused() -> None:
 
 def test_a_model_that_is_too_big_for_its_share_is_refused() -> None:
     (line,) = errors(shared("time-slicing", **{MODEL + "source__hugging_face": "meta-llama/Llama-3.1-8B-Instruct"}))
-    assert line.startswith("model_deployments[0].source.hugging_face: does not fit 1 x NVIDIA L4: each GPU gives the engine 4.6 GiB")
+    assert line.startswith(
+        "model_deployments[0].source.hugging_face: does not fit 1 x NVIDIA L4: each GPU gives the engine 4.6 GiB"
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ OWNED: Final[Mapping[tuple[str, ...], str]] = {
     ("servingEngineSpec", "modelSpec", "vllmConfig", "gpuMemoryUtilization"): "set engine.gpu_memory_utilization",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "tensorParallelSize"): "set engine.tensor_parallel",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "extraArgs"): "set engine.extra_args, which is checked",
+    ("servingEngineSpec", "modelSpec", "vllmConfig", "maxLoras"): "set engine.max_loras",
+    ("servingEngineSpec", "modelSpec", "enableLoRA"): "set engine.lora_adapters",
+    ("servingEngineSpec", "modelSpec", "podLabels"): "they tell prefill from decode workers",
     ("kube-prometheus-stack",): "the cluster has its own Prometheus",
     ("prometheus-adapter",): "KEDA is there",
 }
@@ -81,14 +84,14 @@ class ValueProblem:
 
 
 def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Maps are merged, everything else is replaced. `modelSpec`, a list of one for us, may be given as a map."""
+    """Maps are merged, everything else is replaced. `modelSpec`, given as a map, is laid over each of ours."""
     merged = dict(base)
     for key, value in extra.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             merged[key] = overlay(old, value)
         elif key == "modelSpec" and isinstance(value, Mapping) and isinstance(old, list):
-            merged[key] = [overlay(old[0], value)]
+            merged[key] = [overlay(item, value) for item in old]
         else:
             merged[key] = value
     return merged
