@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from planner.catalog import Model
 from planner.memory import kv_bytes_per_token
-from planner.request import RoleRequest
+
+if TYPE_CHECKING:
+    from planner.request import RoleRequest
 
 BANDWIDTH_GB_S: Final = 10.0
 SETUP_SECONDS: Final = 0.002

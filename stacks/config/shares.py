@@ -8,6 +8,9 @@ from typing import Any
 DEFAULT_UTILIZATION = 0.85
 """Of a whole GPU, or of a slice of its own (MIG): the practitioners' guides."""
 
+PODS_PER_GPU = range(2, 49)
+"""As the types have it: more is an error of its own."""
+
 TAKING_TURNS = frozenset({"time-slicing", "mps"})
 """Ways of sharing in which every pod sees the memory of the whole GPU, and must leave the others theirs."""
 
@@ -28,7 +31,11 @@ def with_memory_shares(raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
     pools, deployments = raw.get("node_pools"), raw.get("model_deployments")
     if not _is_list(pools) or not _is_list(deployments):
         return raw
-    pods = {pool.get("name"): _pods_per_gpu(pool) for pool in pools if isinstance(pool, Mapping)}
+    pods = {
+        pool["name"]: _pods_per_gpu(pool)
+        for pool in pools
+        if isinstance(pool, Mapping) and isinstance(pool.get("name"), str)
+    }
     if not any(count > 1 for count in pods.values()):
         return raw
     return {**raw, "model_deployments": [_with_share(item, pods) for item in deployments]}
@@ -40,10 +47,11 @@ def _is_list(value: object) -> bool:
 
 def _pods_per_gpu(pool: Mapping[Any, Any]) -> int:
     sharing = pool.get("sharing")
-    if not isinstance(sharing, Mapping) or sharing.get("mode") not in TAKING_TURNS:
+    mode = sharing.get("mode") if isinstance(sharing, Mapping) else None
+    if not isinstance(sharing, Mapping) or not isinstance(mode, str) or mode not in TAKING_TURNS:
         return 1
     replicas = sharing.get("replicas")
-    return replicas if type(replicas) is int else 1
+    return replicas if type(replicas) is int and replicas in PODS_PER_GPU else 1
 
 
 def _with_share(deployment: object, pods: Mapping[Any, int]) -> object:

@@ -84,7 +84,7 @@ def test_the_program_is_named_since_the_image_has_no_entry_point(engine: Engine)
     (container,) = pod(engine)["containers"]
     assert container["command"] == ["vllm-router"]
     assert container["image"] == "vllm/vllm-router:v0.1.17"
-    assert container["args"] == router_arguments(EnvironmentLabels("dev"), "chat", "cache_aware", CHAT.timing)
+    assert container["args"] == arguments("cache_aware", CHAT.timing)
 
 
 def test_a_router_without_workers_is_ready(engine: Engine) -> None:

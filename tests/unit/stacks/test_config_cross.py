@@ -37,12 +37,6 @@ def one(**changes: object) -> str:
             "sglang",
             "model_deployments[0].engine.name: is not built yet (got 'sglang'); choose from vllm. Built so far: vllm.",
         ),
-        (
-            MODEL + "topology",
-            {"kind": "disaggregated"},
-            "model_deployments[0].topology.kind: is not built yet (got 'disaggregated'); choose from aggregated. "
-            "Built so far: aggregated.",
-        ),
     ],
 )
 def test_what_is_not_built_yet(path: str, value: object, line: str) -> None:
