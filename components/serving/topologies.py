@@ -130,8 +130,8 @@ class Disaggregated:
 def _nixl(kind: str, scaling: ScalingArgs, kv_role: str) -> Workers:
     """Workers that hand blocks over.
 
-    vLLM's NixlConnector works both ways, whatever `kv_role` says; the router decides. A transfer that fails is computed
-    anew by the decode worker: slower, and the request lives.
+    kv_both still works with the NixlConnector, and is deprecated (vLLM 0.32.0 nixl/connector.py). A transfer that fails
+    is computed anew by the decode worker: slower, and the request lives.
     """
     transfer = {"kv_connector": "NixlConnector", "kv_role": kv_role, "kv_load_failure_policy": "recompute"}
     return Workers(

@@ -36,7 +36,7 @@ class TransferSettings:
     """How an engine takes part.
 
     Attributes:
-        role: kv_producer, kv_consumer or kv_both; the connector works both ways whatever it says.
+        role: kv_producer, kv_consumer or kv_both; what a request says decides here.
         recompute: a transfer that fails is made up for by a prefill of its own; else the request fails.
         host: of the side channel.
         port: of the side channel.
@@ -95,13 +95,15 @@ class Transfers:
             await writer.drain()
         writer.close()
 
-    def offer(self, blocks: int, tensor_parallel: int) -> dict[str, Any]:
-        """What the answer of a prefill tells the decode worker."""
+    def offer(self, request_id: str, tokens: int, blocks: int, tensor_parallel: int) -> dict[str, Any]:
+        """What the answer of a prefill tells the decode worker; vLLM 0.32.0 nixl/pull_scheduler.py request_finished."""
         return {
             "do_remote_prefill": True,
             "do_remote_decode": False,
             "remote_block_ids": list(range(blocks)),
             "remote_engine_id": self.settings.engine_id,
+            "remote_request_id": request_id,
+            "remote_num_tokens": tokens,
             "remote_host": self.settings.host,
             "remote_port": self.settings.port,
             "tp_size": tensor_parallel,
@@ -141,5 +143,5 @@ def wants_remote_decode(params: Mapping[str, Any] | None) -> bool:
 
 def has_remote_prefill(params: Mapping[str, Any] | None) -> bool:
     """Whether a request says where its prompt was computed; as vLLM, one that says it by halves does not."""
-    names = ("remote_engine_id", "remote_host", "remote_port", "remote_block_ids")
+    names = ("remote_engine_id", "remote_request_id", "remote_host", "remote_port", "remote_block_ids")
     return bool(params and params.get("do_remote_prefill") and all(params.get(name) for name in names))

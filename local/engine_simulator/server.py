@@ -147,7 +147,7 @@ class EngineServer:
         created = int(time.time())
         sequence = await self._run(await self._arrived(generation))
         counts = self._usage(generation, sequence)
-        reason, place = sequence.finish_reason or "abort", self._offer(generation)
+        reason, place = sequence.finish_reason or "abort", self._offer(generation, request_id)
         body = responses.completed(generation, request_id, created, reason, counts, place)
         return web.Response(body=body, content_type="application/json")
 
@@ -205,12 +205,13 @@ class EngineServer:
         sequence.waited = time.monotonic() - begun
         return sequence
 
-    def _offer(self, generation: GenerationRequest) -> dict[str, Any] | None:
+    def _offer(self, generation: GenerationRequest, request_id: str) -> dict[str, Any] | None:
         """Where a prompt lies that was computed for another engine."""
         if self.transfers is None or not wants_remote_decode(generation.kv_transfer):
             return None
         blocks = -(-generation.prompt_tokens // self._settings.limits.block_size)
-        return self.transfers.offer(blocks, self._settings.arguments.tensor_parallel_size)
+        tokens, parallel = generation.prompt_tokens, self._settings.arguments.tensor_parallel_size
+        return self.transfers.offer(request_id, tokens, blocks, parallel)
 
     def _sequence(self, generation: GenerationRequest) -> EngineSequence:
         limits = self._settings.limits

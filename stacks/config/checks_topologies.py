@@ -13,6 +13,12 @@ from stacks.config.vocabulary import Rollout, RouterKind, TopologyKind
 from stacks.errors import MISSING, FieldError
 
 OWN_SCALING = ("min_replicas", "max_replicas")
+REPLACES_NIXL = {
+    "kv-transfer-config": "the topology writes --kv-transfer-config itself",
+    "kv-offloading-size": "it puts another connector in the place of NIXL's: no block would come from prefill workers",
+}
+"""Flags that end the transfer between workers; vLLM 0.32.0 config/vllm.py _post_init_kv_transfer_config."""
+
 ADAPTER_FILE = "adapter_config.json"
 LORA_FLAGS = frozenset({"enable-lora", "lora-modules", "max-loras", "max-lora-rank", "max-cpu-loras"})
 
@@ -134,12 +140,13 @@ def _check_disaggregated(deployment: ModelDeployment, topology: Disaggregated, p
                 fix = f"Remove it: set topology.prefill.{name} and topology.decode.{name}."
                 yield FieldError(f"{path}.scaling.{name}", getattr(deployment.scaling, name), message, fix=fix)
     engine = deployment.engine if has(deployment, "engine") else None
-    if engine is not None and has(engine, "extra_args"):
-        for name in engine.extra_args:
-            if name.replace("_", "-").partition(".")[0] == "kv-transfer-config":
-                message = "the topology writes --kv-transfer-config itself"
-                fix = "Remove it, or set topology: {kind: aggregated}."
-                yield FieldError(f"{path}.engine.extra_args.{name}", engine.extra_args[name], message, fix=fix)
+    if engine is None or not has(engine, "extra_args"):
+        return
+    for name, value in engine.extra_args.items():
+        reason = REPLACES_NIXL.get(name.replace("_", "-").partition(".")[0])
+        if reason:
+            fix = "Remove it, or set topology: {kind: aggregated}."
+            yield FieldError(f"{path}.engine.extra_args.{name}", value, reason, fix=fix)
 
 
 def _check_role(scaling: WorkerScaling, path: str) -> Iterator[FieldError]:

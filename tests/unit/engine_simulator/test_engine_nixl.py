@@ -60,7 +60,7 @@ def test_the_connector_is_read_from_vllms_flag_and_variables() -> None:
 def test_half_a_place_is_none() -> None:
     whole = {**offer(), "do_remote_prefill": True}
     assert has_remote_prefill(whole)
-    for name in ("remote_engine_id", "remote_host", "remote_port", "remote_block_ids"):
+    for name in ("remote_engine_id", "remote_request_id", "remote_host", "remote_port", "remote_block_ids"):
         assert not has_remote_prefill({**whole, name: None})
     assert not has_remote_prefill({**whole, "do_remote_prefill": False})
     assert wants_remote_decode({"do_remote_decode": True})
@@ -68,13 +68,13 @@ def test_half_a_place_is_none() -> None:
 
 
 def offer() -> dict[str, Any]:
-    return Transfers(settings(5600), 1.0, 1.0).offer(3, 2)
+    return Transfers(settings(5600), 1.0, 1.0).offer("chatcmpl-1", 40, 3, 2)
 
 
 def test_the_place_of_the_blocks() -> None:
     place = offer()
     assert (place["remote_block_ids"], place["tp_size"], place["remote_port"]) == ([0, 1, 2], 2, 5600)
-    assert place["do_remote_prefill"] is True
+    assert (place["do_remote_prefill"], place["remote_num_tokens"]) == (True, 40)
 
 
 def test_a_decode_worker_asks_once_and_waits_as_long_as_the_blocks_take() -> None:
@@ -82,7 +82,7 @@ def test_a_decode_worker_asks_once_and_waits_as_long_as_the_blocks_take() -> Non
         prefill, decode = Transfers(settings(), 1e6, 1.0), Transfers(settings(), 1e6, 2.0)
         server = await prefill.listen()
         port = server.sockets[0].getsockname()[1]
-        place = {**prefill.offer(1, 1), "remote_port": port}
+        place = {**prefill.offer("chatcmpl-1", 400, 1, 1), "remote_port": port}
         begun = time.monotonic()
         await decode.fetch(place, 400)
         took = time.monotonic() - begun

@@ -126,6 +126,11 @@ def test_ranks_are_rounded_up_to_what_vllm_takes(rank: int, choice: int) -> None
             "topology.prefill.max_replicas and topology.decode.max_replicas.",
         ),
         (
+            {MODEL + "topology": APART, MODEL + "engine__extra_args": {"kv_offloading_size": 8}},
+            f"{PATH}.engine.extra_args.kv_offloading_size: it puts another connector in the place of NIXL's: no block "
+            "would come from prefill workers (got 8). Remove it, or set topology: {kind: aggregated}.",
+        ),
+        (
             {"router": "shared"},
             f"{PATH}.scaling.min_replicas: router: shared sends a request for a model without a worker to another "
             "model's, which answers 404. Set it to 1 or more, or set router: per-model.",
