@@ -252,7 +252,7 @@ def topology_of(deployment: ModelDeployment, *, paused: bool = False) -> Topolog
     scalings = {
         role: ScalingArgs(**item.model_dump(), paused=paused) for role, item in deployment.scalings.items() if role
     }
-    return Disaggregated(**scalings) if scalings else Aggregated()
+    return Disaggregated(prefill=scalings["prefill"], decode=scalings["decode"]) if scalings else Aggregated()
 
 
 def simulation_args(simulation: Simulation | None, pool: NodePool) -> SimulationArgs:

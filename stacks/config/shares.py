@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 DEFAULT_UTILIZATION = 0.85
 """Of a whole GPU, or of a slice of its own (MIG): the practitioners' guides."""
@@ -41,7 +41,7 @@ def with_memory_shares(raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return {**raw, "model_deployments": [_with_share(item, pods) for item in deployments]}
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 

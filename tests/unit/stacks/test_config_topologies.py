@@ -216,7 +216,7 @@ def test_the_plan_counts_both_kinds_of_workers() -> None:
     assert (apart.replicas_min, apart.replicas_max, apart.estimate) == (3, 7, True)
     # 1,154.7 prompt tokens of 128 KiB at 10 GB/s, and 2 ms.
     assert apart.kv_transfer_ms == pytest.approx(1154.7 * 131_072 / 1e10 * 1000 + 2, abs=0.1)
-    assert (apart.ttft_ms or 0) == pytest.approx((aggregated.ttft_ms or 0) + apart.kv_transfer_ms, abs=0.15)
+    assert (apart.ttft_ms or 0) == pytest.approx((aggregated.ttft_ms or 0) + (apart.kv_transfer_ms or 0), abs=0.15)
     beside = apart.prefill_workers_per_decode_worker or 0
     assert beside > 0
     ratio = (apart.cost_per_million_output_tokens or 0) / (aggregated.cost_per_million_output_tokens or 1)
