@@ -7,6 +7,7 @@ programs. Does not prove that a GPU's memory suffices, nor how fast a network mo
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import re
 import shutil
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Pod
 
+from components.autoscaling.model_scaling import PAUSED
 from local import cluster
 from local.layout import ClusterFiles
 from tests.local.client import ask_many
@@ -37,6 +40,7 @@ SCALING = {
 }
 SIMULATION = {"startup_seconds": 1.0, "speedup": 20.0}
 READY_SECONDS = 60
+SCALED_OBJECT = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 
 
 def model(name: str, source: str, pool: str, scaling: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -213,6 +217,27 @@ def test_prefill_and_decode_share_the_work(topologies: Environment) -> None:
     # What a decode worker computes of a prompt is its last token.
     assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in decode) == 10
     assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in prefill) >= 10
+
+
+def paused(environment: Environment, name: str, replicas: str | None) -> None:
+    """Hold a ScaledObject at so many replicas; None lets it go."""
+    patch = {"metadata": {"annotations": {PAUSED: replicas}}}
+    environment.client.patch(SCALED_OBJECT, name, patch, namespace=environment.namespace)
+
+
+def test_requests_wait_while_a_kind_of_worker_is_missing(topologies: Environment) -> None:
+    """The router would answer 503: it is not ready, so the interceptor holds what comes."""
+
+    def router_ready() -> int:
+        found = topologies.client.get(Deployment, "split-router", namespace=topologies.namespace)
+        return (found.status.readyReplicas if found.status else 0) or 0
+
+    paused(topologies, "split-decode", "0")
+    until(lambda: not pods_of(topologies, "split", "decode") and not router_ready(), READY_SECONDS, "no decode worker")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = pool.submit(ask_many, topologies.url, "split", 4, stream=True, tokens=8)
+        paused(topologies, "split-decode", None)
+        assert [answer for answer in asked.result() if not answer.complete] == []
 
 
 def test_one_router_for_several_models(topologies: Environment) -> None:

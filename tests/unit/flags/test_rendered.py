@@ -5,6 +5,8 @@ Not proven here: that the programs take them; tests/contract asks their own pars
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from components.serving.base import EngineArgs
@@ -40,7 +42,7 @@ def test_flags_of_every_kind_as_the_platform_writes_them() -> None:
     assert check_engine_arguments(engine.engine, engine.version, engine.words) == []
 
 
-TOPOLOGIES = {
+TOPOLOGIES: dict[str, dict[str, Any]] = {
     "adapters": {
         "model_deployments__0__engine__lora_adapters": [
             {"name": name, "source": {"hugging_face": f"somebody/{name}"}} for name in ("sql", "legal")

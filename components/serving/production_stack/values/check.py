@@ -52,9 +52,6 @@ OWNED: Final[Mapping[tuple[str, ...], str]] = {
     ("servingEngineSpec", "modelSpec", "vllmConfig", "gpuMemoryUtilization"): "set engine.gpu_memory_utilization",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "tensorParallelSize"): "set engine.tensor_parallel",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "extraArgs"): "set engine.extra_args, which is checked",
-    ("servingEngineSpec", "modelSpec", "vllmConfig", "maxLoras"): "set engine.max_loras",
-    ("servingEngineSpec", "modelSpec", "enableLoRA"): "set engine.lora_adapters",
-    ("servingEngineSpec", "modelSpec", "podLabels"): "they tell prefill from decode workers",
     ("kube-prometheus-stack",): "the cluster has its own Prometheus",
     ("prometheus-adapter",): "KEDA is there",
 }
