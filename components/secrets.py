@@ -104,7 +104,7 @@ class EnvironmentSecrets(Component):
             metadata=metadata,
             type=TYPES.get(frozenset(secret.keys), "Opaque"),
             # Marked once more: a value that is not marked would be in the state in plain text.
-            string_data={key: pulumi.Output.secret(value) for key, value in secret.values.items()},
+            string_data=pulumi.Output.secret(dict(secret.values)),
             opts=self.child(),
         )
 

@@ -126,6 +126,11 @@ def create_gateway(
             labels=labels,
             cluster=cluster,
             models=tuple(deployment.name for deployment in deployments),
+            adapters={
+                adapter.name: item.name
+                for item in deployments
+                for adapter in (item.engine.lora.adapters if item.engine.lora else ())
+            },
             patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
             key_hashes=config.tenancy.api_key_hashes,
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),

@@ -123,10 +123,11 @@ def configuration() -> dict[str, Any]:
 def run(engine: Pulumi, *arguments: str, succeed: bool = True, typed: str = "") -> str:
     """Everything that a command writes, with a user's credentials in its environment."""
     config = ["--config-file", str(engine.config_file)] if arguments[0] in CONFIGURED_COMMANDS else []
-    command = [tool("pulumi"), *arguments, *config, "--non-interactive", "--stack", engine.stack, "-C", engine.program]
+    where = ["--stack", engine.stack, "-C", str(engine.program)]
+    command = [tool("pulumi"), *arguments, *config, "--non-interactive", *where]
     environment = {**engine.environment(), **IN_THE_SHELL}
     done = subprocess.run(command, env=environment, input=typed, capture_output=True, text=True, check=False)
-    text = done.stdout + done.stderr
+    text: str = done.stdout + done.stderr
     assert (done.returncode == 0) is succeed, text[-3000:]
     return text
 

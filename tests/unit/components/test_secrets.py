@@ -16,7 +16,7 @@ from components.labels import EnvironmentLabels
 from components.pods import ENGINE_POD_SECURITY
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import SecretKey
-from components.serving.engine import create_engine
+from components.serving.engine import create_engines
 from components.serving.production_stack.render import chart_values
 from components.serving.weights import create_download
 from stacks.config import load_environment
@@ -95,7 +95,7 @@ def engine_pod(engine: Engine, *, as_root: bool) -> dict[str, Any]:
 
         where = replace(context(), engines_as_root=as_root)
         parent = Component("serving", "chat")
-        create_engine(parent, "chat", where, with_token())
+        create_engines(parent, "chat", where, with_token())
         create_download(parent, "chat", replace(where, weights_claim="weights"), with_token())
 
     engine.run(program)

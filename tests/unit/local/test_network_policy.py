@@ -126,7 +126,7 @@ def test_expressions(expression: dict[str, Any], expected: bool) -> None:
 
 ENDS = [DB, FRONT, BACK, ALICE, OUTSIDE, NEAR]
 SELECTORS = st.sampled_from([{}, {"matchLabels": {"role": "db"}}, {"matchLabels": {"role": "frontend"}}])
-PEERS = st.one_of(
+PEERS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     SELECTORS.map(lambda chosen: {"podSelector": chosen}),
     st.just({"namespaceSelector": {}}),
     st.sampled_from(["10.0.0.0/8", "172.17.0.0/16"]).map(lambda cidr: {"ipBlock": {"cidr": cidr}}),

@@ -144,7 +144,7 @@ def test_where_a_policy_may_refuse_a_preview_comes_first(
         policies = str(folder / policies)
         Path(policies).write_text(json.dumps({"max-nodes": "mandatory"}))
     environment = Environment(Workspace(folder), "e")
-    Engine(environment, {}, policies).up(lambda event: notes.append(event.policy_event))
+    Engine(environment, {}, policies).up(lambda event: notes.append(str(event.policy_event)))
     assert calls == asked
     # The preview's resources are not shown: nothing is being made yet.
     assert notes == ["policy"] * (len(asked) - 1)
