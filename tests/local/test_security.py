@@ -267,7 +267,9 @@ def test_refused_configurations_repeat_nothing(secure: Secure) -> None:
     wrong["tenancy"] = {"api_key_hashes": [API_KEY]}
     wrong["production_stack"] = {"repository": f"https://user:{TOKEN}@charts.example.com"}
     config_file = files.root / "Pulumi.wrong.yaml"
-    config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": wrong}}))
+    salt = yaml.safe_load((files.root / f"Pulumi.{NAME}.yaml").read_text())["encryptionsalt"]
+    document = {"encryptionsalt": salt, "config": {"inference-platform:environment": wrong}}
+    config_file.write_text(yaml.safe_dump(document))
     bad = Pulumi(NAME, secure.environment.pulumi.backend, files.kubeconfig, config_file=config_file)
     text = run(bad, "preview", succeed=False)
     assert "looks like a secret" in text
