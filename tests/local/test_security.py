@@ -322,7 +322,7 @@ def test_the_api_server_refuses_a_pod_that_is_not_confined(secure: Secure) -> No
     ours = list(environment.client.list(Pod, namespace=environment.namespace))
     kinds = {(pod.metadata.labels or {})["inference.platform/component"] for pod in ours if pod.metadata}
     assert kinds == {"engine", "gateway", "router"}
-    container = Container(name="c", image="nginx:1.29", securityContext=SecurityContext(privileged=True))
+    container = Container(name="c", image="nginx:1.29", securityContext=SecurityContext(runAsUser=0))
     pod = Pod(metadata=ObjectMeta(name="bad", namespace=environment.namespace), spec=PodSpec(containers=[container]))
     with pytest.raises(ApiError, match="violates PodSecurity"):
         environment.client.create(pod)
