@@ -268,7 +268,9 @@ def test_refused_configurations_repeat_nothing(secure: Secure) -> None:
     wrong["tenancy"] = {"api_key_hashes": [API_KEY]}
     wrong["production_stack"] = {"repository": f"https://user:{TOKEN}@charts.example.com"}
     config_file = files.root / "Pulumi.wrong.yaml"
-    config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": wrong}}))
+    salt = yaml.safe_load((files.root / f"Pulumi.{NAME}.yaml").read_text())["encryptionsalt"]
+    document = {"encryptionsalt": salt, "config": {"inference-platform:environment": wrong}}
+    config_file.write_text(yaml.safe_dump(document))
     bad = Pulumi(NAME, secure.environment.pulumi.backend, files.kubeconfig, config_file=config_file)
     text = run(bad, "preview", succeed=False)
     assert "looks like a secret" in text
@@ -321,7 +323,7 @@ def test_the_api_server_refuses_a_pod_that_is_not_confined(secure: Secure) -> No
     ours = list(environment.client.list(Pod, namespace=environment.namespace))
     kinds = {(pod.metadata.labels or {})["inference.platform/component"] for pod in ours if pod.metadata}
     assert kinds == {"engine", "gateway", "router"}
-    container = Container(name="c", image="nginx:1.29", securityContext=SecurityContext(privileged=True))
+    container = Container(name="c", image="nginx:1.29", securityContext=SecurityContext(runAsUser=0))
     pod = Pod(metadata=ObjectMeta(name="bad", namespace=environment.namespace), spec=PodSpec(containers=[container]))
     with pytest.raises(ApiError, match="violates PodSecurity"):
         environment.client.create(pod)
