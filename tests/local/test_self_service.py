@@ -34,6 +34,7 @@ from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 
 from local import cluster
 from local.layout import REPOSITORY, ClusterFiles, tool
+from local.network_policy import Endpoint, may_connect
 
 pytestmark = pytest.mark.local
 
@@ -187,9 +188,8 @@ def test_each_environment_has_a_namespace_a_quota_a_network_and_keys_of_its_own(
         found = platform.objects(name)
         quota = found["ResourceQuota", "environment"]["spec"]["hard"]
         assert quota == {"requests.nvidia.com/gpu": "1", "pods": "6"}
-        closed = found["NetworkPolicy", "closed-to-others"]["spec"]
-        assert closed["podSelector"] == {}
-        assert closed["ingress"][0]["from"][0] == {"podSelector": {}}, "from its own namespace, and no other team's"
+        closed = found["NetworkPolicy", "closed"]["spec"]
+        assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         assert found["InterceptorRoute", "chat"]["spec"]["rules"][0]["hosts"] == [f"gateway.inference-{name}.svc"]
         assert found["ScaledObject", "chat"]["spec"]["minReplicaCount"] == 0
         key = platform.folder / f"{name}.key"
@@ -204,6 +204,34 @@ def test_each_environment_has_a_namespace_a_quota_a_network_and_keys_of_its_own(
             assert {item.metadata.namespace for item in owned if item.metadata} == {f"inference-{name}"}
     hashes = [platform.folder / f"{team}-0.key" for team in TEAMS]
     assert len({file.read_text() for file in hashes}) == len(TEAMS)
+
+
+def test_no_pod_reaches_engines_or_routers_of_another_environment(platform: Platform, thirty: list[str]) -> None:
+    """By what the API server's NetworkPolicies mean; no network here enforces them."""
+    policies = [item.to_dict() for item in platform.client.list(NetworkPolicy, namespace="*")]
+    namespaces = [item.to_dict() for item in platform.client.list(Namespace)]
+    pods = {name: endpoints(platform, name, namespaces) for name in thirty}
+    assert all(set(found) == {"gateway", "chat-router", "chat-engine"} for found in pods.values())
+    for name, other in zip(thirty, [*thirty[1:], thirty[0]], strict=True):
+        router, router_port = pods[name]["chat-router"]
+        engine, engine_port = pods[name]["chat-engine"]
+        assert may_connect(policies, router, engine, engine_port), name
+        for workload, (foreign, _) in pods[other].items():
+            assert not may_connect(policies, foreign, engine, engine_port), (other, workload, name)
+            assert not may_connect(policies, foreign, router, router_port), (other, workload, name)
+
+
+def endpoints(platform: Platform, name: str, namespaces: list[dict[str, Any]]) -> dict[str, tuple[Endpoint, int]]:
+    """What the pods of an environment would be on the network, and the first port of each."""
+    found = {}
+    for item in platform.client.list(Deployment, namespace=f"inference-{name}"):
+        workload = item.to_dict()
+        template = workload["spec"]["template"]
+        metadata = {**template["metadata"], "namespace": f"inference-{name}", "name": workload["metadata"]["name"]}
+        pod = {"metadata": metadata, "spec": template["spec"], "status": {"podIP": "10.0.0.1"}}
+        port = template["spec"]["containers"][0]["ports"][0]["containerPort"]
+        found[metadata["name"]] = (Endpoint.of_pod(pod, namespaces), port)
+    return found
 
 
 def test_the_api_server_holds_an_environment_to_its_quota(platform: Platform, thirty: list[str]) -> None:
