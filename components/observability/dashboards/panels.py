@@ -52,7 +52,6 @@ class Panel:
         description: what it means and what is normal.
         width: of 24.
         number: show the last value large, not a graph.
-        real_gpu: it stays empty without a real GPU: nothing simulates it.
     """
 
     title: str
@@ -61,7 +60,6 @@ class Panel:
     description: str
     width: int = 8
     number: bool = False
-    real_gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
