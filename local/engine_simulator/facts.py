@@ -18,8 +18,7 @@ class FactsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """One GPU: memory that a process can see (GiB), bandwidth (GB/s), dense tensor throughput (TFLOPS), the most that its
-    board takes (W)."""
+    """One GPU: memory that a process sees (GiB), bandwidth (GB/s), dense tensor throughput (TFLOPS), power (W)."""
 
     name: str
     memory_gib: float

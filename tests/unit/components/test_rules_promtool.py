@@ -1,13 +1,11 @@
 """Rules and alerts in Prometheus' own test tool: each alert is made to fire and to resolve, each cost reckoned anew.
 
-Skipped where promtool is not built (`make tools`). Series are made up; those of the embedded cluster under load are in
-tests/local/test_observability.py.
+Skipped where promtool is not built (`make tools`). Series are made up; recorded ones are in
+test_recorded_series.py.
 """
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,22 @@ import pytest
 import yaml
 
 from components.labels import EnvironmentLabels
-from components.observability.alerts.faults import fault_alerts
+from components.observability.alerts.faults import (
+    GPU_BROKEN_CONDITIONS,
+    RECLAIM_CONDITIONS,
+    RECLAIM_TAINTS,
+    fault_alerts,
+)
 from components.observability.alerts.slo import burn_alerts, ratio_rules
-from components.observability.delivery import rule_groups
-from components.observability.objects import AlertRule, EnvironmentFacts, ModelFacts, PoolFacts, RuleGroup, rule_file
-from local.layout import TOOLS
+from components.observability.objects import AlertRule, EnvironmentFacts, ModelFacts, PoolFacts, rule_file
 from stacks.config import load_environment
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
+from tests.unit.components.promtool import NOT_BUILT, PROMTOOL, expression, parts, promtool, run, series
 
-PROMTOOL = TOOLS / "bin" / "promtool"
 pytestmark = [
     pytest.mark.unit,
-    pytest.mark.skipif(not PROMTOOL.exists(), reason="promtool is not built: run `make tools`"),
+    pytest.mark.skipif(not PROMTOOL.exists(), reason=NOT_BUILT),
 ]
 
 FACTS = EnvironmentFacts(
@@ -41,36 +42,6 @@ OF_ENGINE = f'{ENGINE},inference_model="chat",inference_component="engine"'
 POD_LABELS = (
     f'kube_pod_labels{{{ENGINE},label_inference_platform_component="engine",label_inference_platform_model="chat"}}'
 )
-
-
-def promtool(tmp_path: Path, groups: Sequence[RuleGroup], test: dict[str, Any]) -> None:
-    """Run a test of some groups of rules."""
-    rules, file = tmp_path / "rules.yaml", tmp_path / "tests.yaml"
-    rules.write_text(yaml.safe_dump(rule_file(groups, "docs/runbooks")))
-    document = {"rule_files": [str(rules)], "evaluation_interval": test["interval"], "tests": [test]}
-    file.write_text(yaml.safe_dump(document))
-    run("test", "rules", str(file))
-
-
-def parts(facts: EnvironmentFacts, *names: str) -> list[RuleGroup]:
-    """The groups of these objects; of all if none is named."""
-    groups = rule_groups(facts)
-    return [group for name in names or groups for group in groups[name]]
-
-
-def run(*arguments: str) -> None:
-    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def expression(expr: str, at: str, **samples: float) -> dict[str, Any]:
-    """An expectation of promtool: what a query answers at a time; labels as in Prometheus' notation, quotes and all."""
-    found = [{"labels": labels, "value": value} for labels, value in samples.items()]
-    return {"expr": expr, "eval_time": at, "exp_samples": found}
-
-
-def series(**values: str) -> list[dict[str, str]]:
-    return [{"series": name, "values": text} for name, text in values.items()]
 
 
 @dataclass(frozen=True)
@@ -92,6 +63,8 @@ def burning(slo: str, short: str, long: str, bad: float) -> dict[str, str]:
 
 
 SPOT = 'kube_node_labels{node="l4-0",label_inference_platform_capacity_type="spot"}'
+
+CONDITION = "kube_node_status_condition"
 
 FAULTS = {
     # Budgets are 5, 5 and 0.1 %; a page at 14.4 of them in an hour, a ticket at 1 in three days.
@@ -127,6 +100,14 @@ FAULTS = {
     ),
     "SpotNodeReclaimed": Fault(
         {SPOT: "1x30", 'kube_node_spec_taint{node="l4-0",key="karpenter.sh/disrupted"}': "_x5 1x10 stale"}, "10m", "20m"
+    ),
+    "GpuNodeBroken": Fault(
+        {
+            f'{CONDITION}{{node="l4-0",condition="AcceleratedHardwareReady",status="false"}}': "0x5 1x10 0x20",
+            f'{CONDITION}{{node="l4-0",condition="AcceleratedHardwareReady",status="true"}}': "1x5 0x10 1x20",
+        },
+        "10m",
+        "20m",
     ),
     "ModelCannotBePlaced": Fault(
         {f'kube_pod_status_scheduled{{{ENGINE},condition="false"}}': "1x20 0x20", POD_LABELS: "1x40"}, "18m", "25m"
@@ -287,6 +268,60 @@ def test_cost_by_hand_with_shared_gpus_and_two_models(tmp_path: Path, sharing: s
     ]
     test = {"interval": "15s", "input_series": series(**given), "promql_expr_test": expectations}
     promtool(tmp_path, parts(facts, "serving", "cost"), test)
+
+
+@pytest.mark.parametrize(
+    ("taint", "condition"),
+    [
+        *((taint, "") for taint in RECLAIM_TAINTS),
+        *(("", condition) for condition in RECLAIM_CONDITIONS),
+    ],
+)
+def test_each_clouds_way_to_take_a_node_back(tmp_path: Path, taint: str, condition: str) -> None:
+    told = (
+        {f'kube_node_spec_taint{{node="l4-0",key="{taint}"}}': "_x5 1x10 stale"}
+        if taint
+        else {f'{CONDITION}{{node="l4-0",condition="{condition}",status="true"}}': "0x5 1x10 0x20"}
+    )
+    firing = 'count(ALERTS{alertname="SpotNodeReclaimed",alertstate="firing"}) or vector(0)'
+    expectations = [expression(firing, at, **{"{}": value}) for at, value in (("3m", 0), ("10m", 1), ("25m", 0))]
+    given = series(**{SPOT: "1x30", **told})
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": expectations}
+    promtool(tmp_path, parts(FACTS, "faults"), test)
+
+
+@pytest.mark.parametrize("condition", GPU_BROKEN_CONDITIONS)
+def test_each_condition_of_a_broken_gpu(tmp_path: Path, condition: str) -> None:
+    firing = 'count(ALERTS{alertname="GpuNodeBroken",alertstate="firing"}) or vector(0)'
+    given = series(**{f'{CONDITION}{{node="gpu-0",condition="{condition}",status="true"}}': "0x5 1x10 0x10"})
+    expectations = [expression(firing, at, **{"{}": value}) for at, value in (("3m", 0), ("10m", 1), ("20m", 0))]
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": expectations}
+    promtool(tmp_path, parts(FACTS, "faults"), test)
+
+
+ROUTER = 'up{namespace="inference-dev",inference_component="router",pod="router-0"}'
+
+
+@pytest.mark.parametrize(
+    ("tokens", "router", "billed"),
+    [
+        # A series begins at its first sample: to `rate` what came before was never there.
+        ("_x40 6000x10 9000x60", "1x120", 9000),
+        # Not scraped for ten minutes, or known for no longer than Prometheus itself: none of it is new.
+        ("6000x20 stale _x40 6000x60", "1x120", 0),
+        ("_x40 6000x80", "_x40 1x80", 0),
+    ],
+)
+def test_tokens_before_the_first_scrape_are_billed(tmp_path: Path, tokens: str, router: str, billed: float) -> None:
+    """Over half an hour of one sample every 15 s."""
+    given = series(**{f"vllm:prompt_tokens_total{{{OF_ENGINE}}}": tokens, ROUTER: router})
+    whole = "round(sum(sum_over_time(inference:billed_prompt_tokens:rate1m[20m])) * 15)"
+    test = {
+        "interval": "15s",
+        "input_series": given,
+        "promql_expr_test": [expression(whole, "25m", **{"{}": billed})],
+    }
+    promtool(tmp_path, parts(FACTS, "serving", "cost"), test)
 
 
 def test_an_environment_at_zero_costs_its_nodes_and_saves_its_engines(tmp_path: Path) -> None:
