@@ -79,18 +79,20 @@ def _node_price(pool: PoolFacts, namespace: str) -> RecordingRule:
 
 
 def _billed(kind: str, facts: EnvironmentFacts) -> str:
-    """Tokens per second, those included that an engine made before it was first scraped.
+    """Tokens per second over the last minute, each token in exactly one minute, whatever the scrape interval.
 
-    An engine that wakes has requests to answer at once, and to `rate` a series begins at its first sample. So a series
-    that was not there before the window counts whole. One that merely was not scraped for a while does not, nor does
-    any while Prometheus is younger than the window: a router is there at zero engines too.
+    `rate` begins at a series' first sample and leaves out what comes between a window's beginning and its first sample;
+    an engine that wakes has requests to answer at once, and a few per cent of a short run's tokens were lost. So what
+    counts is the difference to a minute ago, and all of it where the series was not there then. A series that was seen
+    before that is not new, and none is while Prometheus is younger than the window: a router is there at zero engines
+    too. `rate` is left for engines that are gone and for counters that began anew.
     """
     tokens = metric(f"vllm:{kind}_tokens_total", facts.namespace)
-    known = f"last_over_time({tokens}[{REMEMBERED}] offset {SHORT})"
     router = f'up{{namespace="{facts.namespace}",inference_component="router"}}'
     watching = f"on (namespace) count by (namespace) ({router} offset {SHORT})"
-    older, young = f"rate({tokens}[{SHORT}]) and {known}", f"({tokens} / {SHORT_SECONDS} unless {known}) and {watching}"
-    return f"sum by ({BY_MODEL}) (({older}) or ({young}))"
+    grown = f"({tokens} - {tokens} offset {SHORT}) / {SHORT_SECONDS} >= 0"
+    born = f"({tokens} / {SHORT_SECONDS} unless last_over_time({tokens}[{REMEMBERED}] offset {SHORT})) and {watching}"
+    return f"sum by ({BY_MODEL}) (({grown}) or ({born}) or rate({tokens}[{SHORT}]))"
 
 
 def _pool_cost(namespace: str) -> str:

@@ -22,6 +22,7 @@ from components.observability.alerts.faults import (
 )
 from components.observability.alerts.slo import burn_alerts, ratio_rules
 from components.observability.objects import AlertRule, EnvironmentFacts, ModelFacts, PoolFacts, rule_file
+from local.recording.series import labels_of
 from stacks.config import load_environment
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
@@ -270,32 +271,30 @@ def test_cost_by_hand_with_shared_gpus_and_two_models(tmp_path: Path, sharing: s
     promtool(tmp_path, parts(facts, "serving", "cost"), test)
 
 
-@pytest.mark.parametrize(
-    ("taint", "condition"),
-    [
-        *((taint, "") for taint in RECLAIM_TAINTS),
-        *(("", condition) for condition in RECLAIM_CONDITIONS),
-    ],
-)
-def test_each_clouds_way_to_take_a_node_back(tmp_path: Path, taint: str, condition: str) -> None:
-    told = (
-        {f'kube_node_spec_taint{{node="l4-0",key="{taint}"}}': "_x5 1x10 stale"}
-        if taint
-        else {f'{CONDITION}{{node="l4-0",condition="{condition}",status="true"}}': "0x5 1x10 0x20"}
-    )
-    firing = 'count(ALERTS{alertname="SpotNodeReclaimed",alertstate="firing"}) or vector(0)'
-    expectations = [expression(firing, at, **{"{}": value}) for at, value in (("3m", 0), ("10m", 1), ("25m", 0))]
-    given = series(**{SPOT: "1x30", **told})
-    test = {"interval": "1m", "input_series": given, "promql_expr_test": expectations}
-    promtool(tmp_path, parts(FACTS, "faults"), test)
-
-
-@pytest.mark.parametrize("condition", GPU_BROKEN_CONDITIONS)
-def test_each_condition_of_a_broken_gpu(tmp_path: Path, condition: str) -> None:
-    firing = 'count(ALERTS{alertname="GpuNodeBroken",alertstate="firing"}) or vector(0)'
-    given = series(**{f'{CONDITION}{{node="gpu-0",condition="{condition}",status="true"}}': "0x5 1x10 0x10"})
-    expectations = [expression(firing, at, **{"{}": value}) for at, value in (("3m", 0), ("10m", 1), ("20m", 0))]
-    test = {"interval": "1m", "input_series": given, "promql_expr_test": expectations}
+def test_each_clouds_way_to_say_that_a_node_goes_or_is_broken(tmp_path: Path) -> None:
+    """A node for each taint and condition, told between minutes 5 and 15."""
+    given: dict[str, str] = {}
+    for index, taint in enumerate(RECLAIM_TAINTS):
+        given[f'kube_node_spec_taint{{node="taint-{index}",key="{taint}"}}'] = "_x5 1x10 stale"
+    for index, condition in enumerate(RECLAIM_CONDITIONS):
+        given[f'{CONDITION}{{node="going-{index}",condition="{condition}",status="true"}}'] = "0x5 1x10 0x20"
+    nodes = [labels_of(name)["node"] for name in given]
+    given |= {SPOT.replace("l4-0", node): "1x30" for node in nodes}
+    # The same on a node that is not spot is somebody's own doing.
+    given['kube_node_labels{node="own-0",label_inference_platform_capacity_type="on-demand"}'] = "1x30"
+    given['kube_node_spec_taint{node="own-0",key="node.kubernetes.io/unschedulable"}'] = "1x30"
+    for index, condition in enumerate(GPU_BROKEN_CONDITIONS):
+        given[f'{CONDITION}{{node="gpu-{index}",condition="{condition}",status="true"}}'] = "0x5 1x10 0x10"
+    expectations = [
+        expression(
+            f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',
+            at,
+            **{"{}": count if at == "10m" else 0},
+        )
+        for at in ("3m", "10m", "25m")
+        for alert, count in (("SpotNodeReclaimed", len(nodes)), ("GpuNodeBroken", len(GPU_BROKEN_CONDITIONS)))
+    ]
+    test = {"interval": "1m", "input_series": series(**given), "promql_expr_test": expectations}
     promtool(tmp_path, parts(FACTS, "faults"), test)
 
 
