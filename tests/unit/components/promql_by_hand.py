@@ -42,7 +42,7 @@ class Hand:
         before, after = float(found[0][0] - (first - 1)) * step, float(index - found[-1][0]) * step
         before = before if before < REACH * distance else distance / 2
         after = after if after < REACH * distance else distance / 2
-        if increase > 0:
+        if increase > 0 and found[0][1] >= 0:
             before = min(before, length * found[0][1] / increase)
         return increase * (length + before + after) / length / window_seconds
 
