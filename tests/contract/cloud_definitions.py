@@ -1,4 +1,4 @@
-"""Definitions of the clouds' custom resources as an API server takes them, from the recorded ones in `crds`."""
+"""Definitions of custom resources that the embedded cluster does not have, from `crds`, as an API server takes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import yaml
 
 from tests.contract.custom_resources import CRDS
 
-FILES = ("azure/karpenter.azure.com_aksnodeclasses.yaml", "azure/karpenter.sh_nodepools.yaml", "gcp/computeclass.yaml")
+FILES = (
+    "azure/karpenter.azure.com_aksnodeclasses.yaml",
+    "azure/karpenter.sh_nodepools.yaml",
+    "gcp/computeclass.yaml",
+    "external-secrets/externalsecret.yaml",
+)
 
 
 def definitions() -> list[dict[str, Any]]:

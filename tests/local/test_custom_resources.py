@@ -22,6 +22,7 @@ from components.clouds.azure.cloud import AzureCloud
 from components.clouds.azure.handle import azure_handle
 from components.clouds.azure.settings import AzureSettings
 from components.observability.delivery import rule_groups
+from components.secrets import EXTERNAL_SECRETS_API, ExternalArgs, SecretArgs, external_secret
 from local.api import ApiAccess
 from local.objects import apply, established, path_of
 from planner.catalog import instances
@@ -87,6 +88,17 @@ def from_google(engine: Engine) -> Iterator[dict[str, Any]]:
     yield from (whole(item.inputs) for item in engine.seen if item.type.endswith(":ComputeClass"))
 
 
+def external() -> dict[str, Any]:
+    secret = SecretArgs(name="hugging-face", keys=("token",), values={})
+    source = ExternalArgs(store="vault", store_kind="ClusterSecretStore", entry="ml/hugging-face")
+    return {
+        "apiVersion": EXTERNAL_SECRETS_API,
+        "kind": "ExternalSecret",
+        "metadata": {"name": secret.name, "namespace": NAMESPACE},
+        "spec": external_secret(secret, source),
+    }
+
+
 async def refusals(environment: Environment, objects: list[dict[str, Any]]) -> list[str]:
     """What the API server says against creating each of these; the definitions come first and go last."""
     access = ApiAccess.from_kubeconfig(environment.files.kubeconfig)
@@ -99,7 +111,8 @@ async def refusals(environment: Environment, objects: list[dict[str, Any]]) -> l
             async with asyncio.timeout(30):
                 await asyncio.gather(*(established(session, definition) for definition in definitions()))
             for item in objects:
-                path = f"/apis/{item['apiVersion']}/{plurals[item['kind']]}"
+                scope = f"/namespaces/{NAMESPACE}" if "namespace" in item["metadata"] else ""
+                path = f"/apis/{item['apiVersion']}{scope}/{plurals[item['kind']]}"
                 body = {key: item[key] for key in ("apiVersion", "kind", "metadata", "spec")}
                 query = {"dryRun": "All", "fieldValidation": "Strict"}
                 async with session.post(path, params=query, data=json.dumps(body), headers=JSON) as reply:
@@ -117,12 +130,12 @@ JSON = {"Content-Type": "application/json"}
 
 def test_an_api_server_takes_what_only_a_cloud_has(environment: Environment, engine: Engine) -> None:
     """And refuses, of the same, an unknown field, a wrong word, and what only a rule in CEL forbids."""
-    objects = [*from_google(engine)]
+    objects = [*from_google(engine), external()]
     # Each cloud has an engine of its own.
     objects += [*from_aws(), *from_azure()]
     counted = Counter(item["kind"] for item in objects)
-    assert set(counted) == {"NodePool", "EC2NodeClass", "AKSNodeClass", "ComputeClass"}
-    assert min(counted.values()) > 4, counted
+    assert set(counted) == {"NodePool", "EC2NodeClass", "AKSNodeClass", "ComputeClass", "ExternalSecret"}
+    assert min(counted[kind] for kind in counted if kind != "ExternalSecret") > 4, counted
     assert asyncio.run(refusals(environment, objects)) == []
 
     nodes = next(item for item in objects if item["kind"] == "NodePool")
