@@ -52,6 +52,7 @@ class Gpu:
         fp8_tflops: dense float8 TFLOPS.
         fp4_tflops: dense 4-bit float TFLOPS.
         mig_profiles: by name; empty if the GPU has no MIG.
+        board_power_w: the most that the board takes, watt; None where no source has it.
         source: where the row comes from.
         as_of: day of reading.
     """
@@ -68,6 +69,7 @@ class Gpu:
     fp16_tflops: float | None = None
     fp8_tflops: float | None = None
     fp4_tflops: float | None = None
+    board_power_w: float | None = None
     mig_profiles: Mapping[str, MigProfile] = field(default_factory=dict)
 
 

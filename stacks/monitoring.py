@@ -19,6 +19,7 @@ def environment_facts(config: EnvironmentConfig, plan: EnvironmentPlan, labels: 
                 node_pool=deployment.node_pool,
                 price_per_replica_hour=prices[deployment.name],
                 startup_budget_seconds=deployment.scaling.startup_budget_seconds,
+                slo=deployment.slo.as_slo(),
             )
             for deployment in config.model_deployments
         ],

@@ -125,6 +125,9 @@ class CloudRules(Protocol):
     installs: bool
     """Whether it creates machines, so that instance types must be its own."""
 
+    spot_grace_seconds: int | None
+    """What a pod gets, at most, from the notice that its spot node goes until it is killed; None where nobody says."""
+
     def gpu_resource(self, pool: PoolWish) -> str:
         """The extended resource that pods of the pool ask for, where the cloud's own device plugin names it.
 

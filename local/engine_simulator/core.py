@@ -198,6 +198,8 @@ class EngineCore:
     def _schedule_waiting(self, plan: list[tuple[EngineSequence, int]], budget: int, now: float) -> None:
         while self.waiting and budget and len(self.running) < self.limits.max_num_seqs:
             sequence = self.waiting[0]
+            if sequence.arrival > now:
+                return  # a step that a late timer begins afterwards began without it
             tokens = self._admit(sequence, budget)
             if not tokens:
                 return  # first come, first served: nobody overtakes

@@ -59,6 +59,10 @@ class EngineDriver:
 
     def _begin(self, now: float) -> None:
         duration = self.core.schedule(now)
+        if duration is None and self.core.waiting and self.core.waiting[0].arrival > now:
+            # Nothing runs, and what came while the timer was late begins when it came.
+            now = self.core.waiting[0].arrival
+            duration = self.core.schedule(now)
         if duration is None:
             self._deadline = None
             return

@@ -18,7 +18,7 @@ class FactsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """One GPU: memory that a process can see (GiB), bandwidth (GB/s), dense tensor throughput (TFLOPS)."""
+    """One GPU: memory that a process sees (GiB), bandwidth (GB/s), dense tensor throughput (TFLOPS), power (W)."""
 
     name: str
     memory_gib: float
@@ -26,6 +26,7 @@ class GpuFacts:
     bf16_tflops: float
     fp8_tflops: float | None = None
     nvlink: bool = False
+    board_power_w: float | None = None
 
     def shared(self, share: float, memory_gib: float) -> GpuFacts:
         """What one of several pods has of it: a share of its speed, and the memory of its slice (0: sees all of it).
@@ -96,6 +97,7 @@ def load_gpu(name: str, catalog: Path = CATALOG) -> GpuFacts:
             bf16_tflops=float(row["bf16_tflops"] if "bf16_tflops" in row else row["fp16_tflops"]),
             fp8_tflops=float(row["fp8_tflops"]) if row.get("fp8_tflops") else None,
             nvlink=bool(row.get("nvlink", False)),
+            board_power_w=float(row["board_power_w"]) if row.get("board_power_w") else None,
         )
     except KeyError as missing:
         raise FactsError(f"GPU {name!r} in {catalog / 'gpus.toml'} lacks {missing}") from None

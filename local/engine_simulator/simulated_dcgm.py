@@ -1,8 +1,9 @@
 """What NVIDIA's DCGM exporter would say of the simulated GPUs, under its names and marked `simulated="true"`.
 
 Nothing here is measured on a GPU. Utilisation is the share of time in which the simulated engine was in a step, as a
-kernel would be running then; memory is what vLLM would have taken. There is no power, temperature or clock: nothing
-here could tell them.
+kernel would be running then; memory is what vLLM would have taken. Power is a straight line from IDLE_POWER of the
+board's power (planner/catalog/gpus.toml) at no utilisation to all of it at full utilisation, and temperature a straight
+line over power: made up, so that panels have something to show, and of the right size at best.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ PATH = "/simulated-dcgm"
 _LABELS = ("gpu", "UUID", "modelName", "simulated")
 _MIB_PER_GIB = 1024
 _SHORTEST_WINDOW_SECONDS = 0.5
+
+IDLE_POWER = 0.15
+"""Share of the board's power that an idle GPU takes."""
+COOLEST_CELSIUS, HOTTEST_CELSIUS = 30.0, 75.0
+"""Of a GPU that takes no power, and of one that takes all that its board may."""
 
 
 class SimulatedGpus(Collector):
@@ -44,12 +50,18 @@ class SimulatedGpus(Collector):
         """As the exporter names them."""
         memory = self._settings.gpu.memory_gib * _MIB_PER_GIB
         used = memory * self._settings.arguments.gpu_memory_utilization
+        percent = self._percent()
         values = {
-            "DCGM_FI_DEV_GPU_UTIL": ("GPU utilization (in %).", self._percent()),
+            "DCGM_FI_DEV_GPU_UTIL": ("GPU utilization (in %).", percent),
             "DCGM_FI_DEV_FB_USED": ("Framebuffer memory used (in MiB).", used),
             "DCGM_FI_DEV_FB_FREE": ("Framebuffer memory free (in MiB).", memory - used),
             "DCGM_FI_DEV_XID_ERRORS": ("Value of the last XID error encountered.", 0.0),
         }
+        if (board := self._settings.gpu.board_power_w) is not None:
+            share = IDLE_POWER + (1 - IDLE_POWER) * percent / 100
+            heat = COOLEST_CELSIUS + (HOTTEST_CELSIUS - COOLEST_CELSIUS) * share
+            values["DCGM_FI_DEV_POWER_USAGE"] = ("Power draw (in W).", round(board * share, 1))
+            values["DCGM_FI_DEV_GPU_TEMP"] = ("GPU temperature (in C).", round(heat, 1))
         for name, (text, value) in values.items():
             family = GaugeMetricFamily(name, text, labels=_LABELS)
             for index in range(self._settings.arguments.tensor_parallel_size):

@@ -15,6 +15,7 @@ from planner.sizing import (
     tensor_parallel_choices,
 )
 from stacks.config.checks_arguments import check_arguments, engine_catalogue
+from stacks.config.checks_slo import check_slo
 from stacks.config.models import ModelDeployment, MpsSharing, NodePool, Scaling, TimeSlicing
 from stacks.config.placement import extra_argument, instance_of, place, shares_per_gpu
 from stacks.config.salvage import has
@@ -64,6 +65,8 @@ def check_deployment(
     """
     if has(deployment, "scaling"):
         yield from _check_scaling(deployment.scaling, f"{path}.scaling")
+    if has(deployment, "slo"):
+        yield from check_slo(deployment.slo, f"{path}.slo")
     yield from _check_simulation(cloud, deployment, path)
     yield from _check_flags(cloud, pool, deployment, f"{path}.engine")
     yield from _check_model(cloud, deployment, path)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
 from stacks.config.models_secrets import SecretReference
+from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
 from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
 
@@ -197,6 +198,11 @@ class ModelDeployment(Strictly):
         description="How a new version takes the old one's place. rolling: one replica goes, drained, before its "
         "successor comes; needs no spare GPU, and a model with one replica holds requests meanwhile. surge: the "
         "successor comes first; needs a replica's GPUs free. recreate: all go, then all come.",
+    )
+    slo: ServiceLevel = Field(
+        default_factory=ServiceLevel,
+        description="What it promises; alerts say when it does not keep it.",
+        json_schema_extra={"default_text": "{preset: chat}"},
     )
     chart_values: Mapping[str, Any] = Field(
         default_factory=dict,

@@ -46,6 +46,13 @@ class ReservationKind(StrEnum):
     FLEX_START = "flex-start"
 
 
+class SloPreset(StrEnum):
+    """What a model is for, which decides how soon an answer must begin."""
+
+    CHAT = "chat"
+    RAG = "rag"
+
+
 class Provisioner(StrEnum):
     """Who makes the nodes of a pool."""
 

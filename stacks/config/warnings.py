@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from components.clouds import load_rules
+from components.timing import PRE_STOP_SECONDS
 from planner.catalog import models
 from planner.sizing import EngineLimits
 from stacks.config.models import EnvironmentConfig, ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, extra_argument, instance_of, shares_per_gpu
-from stacks.config.vocabulary import Rollout, RouterPolicy
+from stacks.config.vocabulary import CapacityType, Rollout, RouterPolicy
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
             yield Warn(f"{path}.source.hugging_face", f"{message}: whether it fits was not checked")
         yield from _no_room_to_surge(pools[deployment.node_pool], config, deployment, path)
         yield from _prefixes_nobody_keeps(deployment, path)
+        yield from _answers_cut_off_by_spot(config, pools[deployment.node_pool], deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
@@ -56,6 +59,24 @@ def _prefixes_nobody_keeps(deployment: ModelDeployment, path: str) -> Iterator[W
     if off and deployment.router_policy is RouterPolicy.CACHE_AWARE:
         message = "cache_aware sends prompts to where their prefix is cached, and prefix caching is off"
         yield Warn(f"{path}.router_policy", f"{message}: power_of_two would spread the load better")
+
+
+def _answers_cut_off_by_spot(
+    config: EnvironmentConfig, pool: NodePool, deployment: ModelDeployment, path: str
+) -> Iterator[Warn]:
+    """Draining takes longer than the cloud waits: what is then unfinished is lost."""
+    rules = load_rules(config.cloud.value)
+    grace = None if rules is None else rules.spot_grace_seconds
+    if grace is None or pool.capacity_type not in {CapacityType.SPOT, CapacityType.SPOT_WITH_FALLBACK}:
+        return
+    left = grace - PRE_STOP_SECONDS
+    if deployment.scaling.drain_seconds > left:
+        yield Warn(
+            f"{path}.scaling.drain_seconds",
+            f"{deployment.scaling.drain_seconds} s to finish answers, but {config.cloud.value} kills pods {grace} s "
+            f"after it takes back a spot node: answers that need more than {left} s are then cut off, and clients must "
+            "ask again",
+        )
 
 
 def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Iterator[Warn]:

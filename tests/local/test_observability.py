@@ -178,7 +178,7 @@ def test_no_panel_is_empty(loaded: Loaded, dashboard: Dashboard, panel: Panel) -
     for query in panel.queries:
         expr = query.expr.replace("$namespace", NAMESPACE).replace("$model", "chat").replace("$node", node)
         assert "$" not in expr
-        assert bool(loaded.prometheus.ask(expr)) != panel.real_gpu, f"{dashboard.key}: {expr}"
+        assert loaded.prometheus.ask(expr), f"{dashboard.key}: {expr}"
 
 
 def test_a_dashboards_choices_are_there(loaded: Loaded) -> None:
@@ -190,8 +190,8 @@ def test_a_dashboards_choices_are_there(loaded: Loaded) -> None:
 
 
 def test_simulated_gpus_say_so(loaded: Loaded) -> None:
-    for name in ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_XID_ERRORS"):
-        series = loaded.prometheus.ask(name)
+    for name in ("GPU_UTIL", "FB_USED", "XID_ERRORS", "POWER_USAGE", "GPU_TEMP"):
+        series = loaded.prometheus.ask(f"DCGM_FI_DEV_{name}")
         assert series
         assert {item["metric"]["simulated"] for item in series} == {"true"}
 

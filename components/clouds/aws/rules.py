@@ -35,6 +35,8 @@ class AwsRules:
     settings: type[CloudSettings] | None = AwsSettings
     default_region = DEFAULT_REGION
     installs = True
+    spot_grace_seconds: int | None = 120
+    """EC2's interruption notice. EKS drains managed nodes, Karpenter its own (Amazon EKS user guide)."""
 
     def gpu_resource(self, pool: PoolWish) -> str:
         """The device plugin's names: AL2023 has the driver and the container toolkit, the plugin is ours."""

@@ -41,6 +41,8 @@ class AzureRules:
     settings: type[CloudSettings] | None = AzureSettings
     default_region = "eastus"
     installs = True
+    spot_grace_seconds: int | None = 30
+    """Azure's Preempt event. AKS drains the node, as well as it can (AKS: node auto-drain)."""
 
     def gpu_resource(self, pool: PoolWish) -> str:
         """Names of the device plugin that we install: AKS brings only the driver."""

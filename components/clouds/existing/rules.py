@@ -18,6 +18,7 @@ class ExistingRules:
     settings: type[CloudSettings] | None = ExistingSettings
     default_region = ""
     installs = False
+    spot_grace_seconds: int | None = None
 
     def gpu_resource(self, pool: PoolWish) -> str:
         """The device plugin's names; the section `existing.node_pools` may say otherwise."""

@@ -28,6 +28,9 @@ class GcpRules:
     settings: type[CloudSettings] | None = GcpSettings
     default_region = DEFAULT_REGION
     installs = True
+    spot_grace_seconds: int | None = 15
+    """Of the 30 s of Compute Engine's notice, the kubelet's graceful shutdown keeps half for system pods; a longer
+    terminationGracePeriodSeconds has no effect (GKE: Spot VMs)."""
 
     def gpu_resource(self, pool: PoolWish) -> str:
         """GKE's one name: which slice or share it is, the pool's nodes say."""

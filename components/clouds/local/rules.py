@@ -14,6 +14,7 @@ class LocalRules:
     settings: type[CloudSettings] | None = None
     default_region = ""
     installs = False
+    spot_grace_seconds: int | None = None
 
     def gpu_resource(self, pool: PoolWish) -> str:
         """The device plugin's names."""

@@ -1,8 +1,8 @@
 """What is wrong though nobody has been let down yet: full queues and caches, broken GPUs, starts that fail.
 
 Sources: kube-state-metrics 2.18; KEDA 2.21 pkg/metricscollector; DCGM's XID field holds the last code, 0 if there was
-none; XID codes: NVIDIA, XID Errors r580. Taints: aws-node-termination-handler, Karpenter, GKE; conditions: AKS' node
-problem detector.
+none; XID codes: NVIDIA, XID Errors r580. Taints: aws-node-termination-handler, Karpenter, GKE, AKS' node auto-drain;
+conditions: AKS' node problem detector, EKS' node monitoring agent.
 """
 
 from __future__ import annotations
@@ -21,8 +21,19 @@ RECLAIM_TAINTS: Final = (
     "karpenter.sh/disrupted",
     "cloud.google.com/impending-node-termination",
     "node.kubernetes.io/out-of-service",
+    "remediator.kubernetes.azure.com/unschedulable",
+    # A node that is drained. EKS says nothing else of a managed spot node that goes.
+    "node.kubernetes.io/unschedulable",
 )
 RECLAIM_CONDITIONS: Final = ("PreemptScheduled", "TerminateScheduled")
+
+GPU_HEALTHY_CONDITIONS: Final = ("AcceleratedHardwareReady",)
+"""False when the node's GPUs are broken (EKS)."""
+GPU_BROKEN_CONDITIONS: Final = (
+    *("GPUMissing", "NVLinkStatusInactive", "XIDErrors", "IBLinkFlapping", "GPUClockThrottling"),
+    *("UnhealthyNvidiaDevicePlugin", "UnhealthyNvidiaDCGMServices"),
+)
+"""True when they are (AKS, machines with GPUs)."""
 
 RESTARTS: Final = 3
 NODE_SECONDS: Final = 900
@@ -36,6 +47,7 @@ def fault_alerts(facts: EnvironmentFacts) -> RuleGroup:
     cluster = [
         _crash_loop(namespace),
         _xid(),
+        _broken_gpu_node(),
         _keda_errors(namespace),
         _spot_reclaim(),
         _cannot_be_placed(namespace),
@@ -148,6 +160,22 @@ def _xid() -> AlertRule:
     )
 
 
+def _broken_gpu_node() -> AlertRule:
+    healthy, broken = "|".join(GPU_HEALTHY_CONDITIONS), "|".join(GPU_BROKEN_CONDITIONS)
+    series = "kube_node_status_condition"
+    return AlertRule(
+        alert="GpuNodeBroken",
+        expr=f'{series}{{condition=~"{healthy}",status="false"}} == 1 or '
+        f'{series}{{condition=~"{broken}",status="true"}} == 1',
+        watches=[series],
+        severity=Severity.PAGE,
+        pending="1m",
+        summary="{{ $labels.node }}: {{ $labels.condition }}",
+        description="The cloud's own watch on the node says that its GPUs are broken; engines on it fail or are slow.",
+        runbook="gpu-node.md",
+    )
+
+
 def _keda_errors(namespace: str) -> AlertRule:
     errors = f'keda_scaled_object_errors_total{{namespace="{namespace}"}}'
     increase = f"sum by (namespace,scaledObject) (increase({errors}[5m]))"
@@ -175,7 +203,7 @@ def _spot_reclaim() -> AlertRule:
         expr=f"{told} and on (node) {spot}",
         watches=["count by (node) (kube_node_spec_taint)", "kube_node_status_condition", "kube_node_labels"],
         severity=Severity.TICKET,
-        summary="{{ $labels.node }} is taken back by the cloud",
+        summary="{{ $labels.node }} is taken back by the cloud, or was cordoned",
         description="Its engines drain within the cloud's notice; others must come up elsewhere.",
         runbook="spot-reclaim.md",
     )

@@ -60,6 +60,7 @@ COST: Final = Dashboard(
             queries=[Query(f'{PER_MILLION}:1h{{{IN_NAMESPACE},tokens="output"}}', BY_MODEL)],
             unit="currencyUSD",
             description="Last hour; an input token counts as a quarter of an output token.",
+            logarithmic=True,
             width=12,
         ),
         Panel(
@@ -67,6 +68,7 @@ COST: Final = Dashboard(
             queries=[Query(f'{PER_MILLION}:1h{{{IN_NAMESPACE},tokens="all"}}', BY_MODEL)],
             unit="currencyUSD",
             description="Last hour.",
+            logarithmic=True,
             width=12,
         ),
     ),

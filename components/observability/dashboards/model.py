@@ -121,6 +121,7 @@ MODEL: Final = Dashboard(
             ],
             unit="currencyUSD",
             description="Its engines' share of the nodes at the plan's prices, over the output tokens of the window.",
+            logarithmic=True,
         ),
     ),
 )

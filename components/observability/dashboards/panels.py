@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.common import (
     GraphGradientMode,
     LegendDisplayMode,
     LegendPlacement,
+    ScaleDistribution,
     TooltipDisplayMode,
 )
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
@@ -26,6 +27,8 @@ WIDTH: Final = 24
 """Of a dashboard, in Grafana's grid units."""
 
 STAT_HEIGHT: Final = 4
+LOGARITHM: Final = 10
+"""Base of logarithmic axes."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Panel:
         description: what it means and what is normal.
         width: of 24.
         number: show the last value large, not a graph.
-        real_gpu: it stays empty without a real GPU: nothing simulates it.
+        logarithmic: the axis is; for what starts a thousand times larger than it ends.
     """
 
     title: str
@@ -61,7 +64,7 @@ class Panel:
     description: str
     width: int = 8
     number: bool = False
-    real_gpu: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,6 @@ def _graph(item: Panel) -> timeseries.Panel:
         .unit(item.unit)
         .span(item.width)
         .height(HEIGHT)
-        .min(0)
         .line_width(2)
         .fill_opacity(8)
         .gradient_mode(GraphGradientMode.OPACITY)
@@ -139,6 +141,10 @@ def _graph(item: Panel) -> timeseries.Panel:
         )
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
+    if item.logarithmic:
+        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(LOGARITHM))
+    else:
+        panel = panel.min(0)
     for target in _targets(item):
         panel = panel.with_target(target)
     return panel

@@ -12,10 +12,13 @@ from __future__ import annotations
 from typing import Final
 
 from components.observability.objects import EnvironmentFacts, ModelFacts, PoolFacts, RecordingRule, RuleGroup
-from components.observability.rules.serving import BY_MODEL, SHORT
+from components.observability.rules.serving import BY_MODEL, SHORT, SHORT_SECONDS, metric
 from components.observability.scraping import MODEL
 
 WINDOWS: Final = ("5m", "1h", "1d")
+
+REMEMBERED: Final = "1h"
+"""A series that was seen so long ago is no new one."""
 
 INPUT_WEIGHT: Final = 0.25
 """Price of an input token over that of an output token; the convention of the planner (planner/cost.py)."""
@@ -45,8 +48,7 @@ def cost_rules(facts: EnvironmentFacts) -> RuleGroup:
             RecordingRule(record=COST, expr=f"{price} * on ({BY_MODEL}) group_left () {counted}"),
             *(
                 RecordingRule(
-                    record=f"inference:billed_{kind}_tokens:rate{SHORT}",
-                    expr=f"inference:{kind}_tokens:rate{SHORT}{selector} or {engines}",
+                    record=f"inference:billed_{kind}_tokens:rate{SHORT}", expr=f"{_billed(kind, facts)} or {engines}"
                 )
                 for kind in ("prompt", "generation")
             ),
@@ -74,6 +76,23 @@ def _replica_price(model: ModelFacts, namespace: str) -> RecordingRule:
 def _node_price(pool: PoolFacts, namespace: str) -> RecordingRule:
     labels = {"namespace": namespace, "node_pool": pool.name}
     return RecordingRule(record=NODE_PRICE, expr=f"vector({pool.price_per_node_hour})", labels=labels)
+
+
+def _billed(kind: str, facts: EnvironmentFacts) -> str:
+    """Tokens per second over the last minute, each token in exactly one minute, whatever the scrape interval.
+
+    `rate` begins at a series' first sample and leaves out what comes between a window's beginning and its first sample;
+    an engine that wakes has requests to answer at once, and a few per cent of a short run's tokens were lost. So what
+    counts is the difference to a minute ago, and all of it where the series was not there then. A series that was seen
+    before that is not new, and none is while Prometheus is younger than the window: a router is there at zero engines
+    too. `rate` is left for engines that are gone and for counters that began anew.
+    """
+    tokens = metric(f"vllm:{kind}_tokens_total", facts.namespace)
+    router = f'up{{namespace="{facts.namespace}",inference_component="router"}}'
+    watching = f"on (namespace) count by (namespace) ({router} offset {SHORT})"
+    grown = f"({tokens} - {tokens} offset {SHORT}) / {SHORT_SECONDS} >= 0"
+    born = f"({tokens} / {SHORT_SECONDS} unless last_over_time({tokens}[{REMEMBERED}] offset {SHORT})) and {watching}"
+    return f"sum by ({BY_MODEL}) (({grown}) or ({born}) or rate({tokens}[{SHORT}]))"
 
 
 def _pool_cost(namespace: str) -> str:

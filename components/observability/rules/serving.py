@@ -14,6 +14,7 @@ from components.observability.scraping import MODEL
 BY_MODEL: Final = f"namespace,{MODEL}"
 WINDOW: Final = "5m"
 SHORT: Final = "1m"
+SHORT_SECONDS: Final = 60
 """Of rates that are summed up over time: the shorter, the sharper the edges."""
 
 QUANTILES: Final = (0.5, 0.95, 0.99)
@@ -77,10 +78,9 @@ def model_rules(namespace: str) -> RuleGroup:
             RecordingRule(record=f"inference:responses:rate{WINDOW}", expr=f"sum by ({BY_MODEL},code) ({in_front})"),
             *(
                 RecordingRule(
-                    record=f"inference:{kind}_tokens:rate{window}",
-                    expr=summed_rate(f"vllm:{kind}_tokens_total", namespace, window),
+                    record=f"inference:{kind}_tokens:rate{WINDOW}",
+                    expr=summed_rate(f"vllm:{kind}_tokens_total", namespace),
                 )
-                for window in (SHORT, WINDOW)
                 for kind in ("prompt", "generation")
             ),
             *histogram_rules("time_to_first_token_seconds", "vllm:time_to_first_token_seconds", namespace),

@@ -1,13 +1,11 @@
 """Rules and alerts in Prometheus' own test tool: each alert is made to fire and to resolve, each cost reckoned anew.
 
-Skipped where promtool is not built (`make tools`). Series are made up; those of the embedded cluster under load are in
-tests/local/test_observability.py.
+Skipped where promtool is not built (`make tools`). Series are made up; recorded ones are in
+test_recorded_series.py.
 """
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,23 @@ import pytest
 import yaml
 
 from components.labels import EnvironmentLabels
-from components.observability.alerts.faults import fault_alerts
+from components.observability.alerts.faults import (
+    GPU_BROKEN_CONDITIONS,
+    RECLAIM_CONDITIONS,
+    RECLAIM_TAINTS,
+    fault_alerts,
+)
 from components.observability.alerts.slo import burn_alerts, ratio_rules
-from components.observability.delivery import rule_groups
-from components.observability.objects import AlertRule, EnvironmentFacts, ModelFacts, PoolFacts, RuleGroup, rule_file
-from local.layout import TOOLS
+from components.observability.objects import AlertRule, EnvironmentFacts, ModelFacts, PoolFacts, rule_file
+from local.recording.series import labels_of
 from stacks.config import load_environment
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
+from tests.unit.components.promtool import NOT_BUILT, PROMTOOL, expression, parts, promtool, run, series
 
-PROMTOOL = TOOLS / "bin" / "promtool"
 pytestmark = [
     pytest.mark.unit,
-    pytest.mark.skipif(not PROMTOOL.exists(), reason="promtool is not built: run `make tools`"),
+    pytest.mark.skipif(not PROMTOOL.exists(), reason=NOT_BUILT),
 ]
 
 FACTS = EnvironmentFacts(
@@ -41,36 +43,6 @@ OF_ENGINE = f'{ENGINE},inference_model="chat",inference_component="engine"'
 POD_LABELS = (
     f'kube_pod_labels{{{ENGINE},label_inference_platform_component="engine",label_inference_platform_model="chat"}}'
 )
-
-
-def promtool(tmp_path: Path, groups: Sequence[RuleGroup], test: dict[str, Any]) -> None:
-    """Run a test of some groups of rules."""
-    rules, file = tmp_path / "rules.yaml", tmp_path / "tests.yaml"
-    rules.write_text(yaml.safe_dump(rule_file(groups, "docs/runbooks")))
-    document = {"rule_files": [str(rules)], "evaluation_interval": test["interval"], "tests": [test]}
-    file.write_text(yaml.safe_dump(document))
-    run("test", "rules", str(file))
-
-
-def parts(facts: EnvironmentFacts, *names: str) -> list[RuleGroup]:
-    """The groups of these objects; of all if none is named."""
-    groups = rule_groups(facts)
-    return [group for name in names or groups for group in groups[name]]
-
-
-def run(*arguments: str) -> None:
-    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def expression(expr: str, at: str, **samples: float) -> dict[str, Any]:
-    """An expectation of promtool: what a query answers at a time; labels as in Prometheus' notation, quotes and all."""
-    found = [{"labels": labels, "value": value} for labels, value in samples.items()]
-    return {"expr": expr, "eval_time": at, "exp_samples": found}
-
-
-def series(**values: str) -> list[dict[str, str]]:
-    return [{"series": name, "values": text} for name, text in values.items()]
 
 
 @dataclass(frozen=True)
@@ -92,6 +64,8 @@ def burning(slo: str, short: str, long: str, bad: float) -> dict[str, str]:
 
 
 SPOT = 'kube_node_labels{node="l4-0",label_inference_platform_capacity_type="spot"}'
+
+CONDITION = "kube_node_status_condition"
 
 FAULTS = {
     # Budgets are 5, 5 and 0.1 %; a page at 14.4 of them in an hour, a ticket at 1 in three days.
@@ -127,6 +101,14 @@ FAULTS = {
     ),
     "SpotNodeReclaimed": Fault(
         {SPOT: "1x30", 'kube_node_spec_taint{node="l4-0",key="karpenter.sh/disrupted"}': "_x5 1x10 stale"}, "10m", "20m"
+    ),
+    "GpuNodeBroken": Fault(
+        {
+            f'{CONDITION}{{node="l4-0",condition="AcceleratedHardwareReady",status="false"}}': "0x5 1x10 0x20",
+            f'{CONDITION}{{node="l4-0",condition="AcceleratedHardwareReady",status="true"}}': "1x5 0x10 1x20",
+        },
+        "10m",
+        "20m",
     ),
     "ModelCannotBePlaced": Fault(
         {f'kube_pod_status_scheduled{{{ENGINE},condition="false"}}': "1x20 0x20", POD_LABELS: "1x40"}, "18m", "25m"
@@ -287,6 +269,58 @@ def test_cost_by_hand_with_shared_gpus_and_two_models(tmp_path: Path, sharing: s
     ]
     test = {"interval": "15s", "input_series": series(**given), "promql_expr_test": expectations}
     promtool(tmp_path, parts(facts, "serving", "cost"), test)
+
+
+def test_each_clouds_way_to_say_that_a_node_goes_or_is_broken(tmp_path: Path) -> None:
+    """A node for each taint and condition, told between minutes 5 and 15."""
+    given: dict[str, str] = {}
+    for index, taint in enumerate(RECLAIM_TAINTS):
+        given[f'kube_node_spec_taint{{node="taint-{index}",key="{taint}"}}'] = "_x5 1x10 stale"
+    for index, condition in enumerate(RECLAIM_CONDITIONS):
+        given[f'{CONDITION}{{node="going-{index}",condition="{condition}",status="true"}}'] = "0x5 1x10 0x20"
+    nodes = [labels_of(name)["node"] for name in given]
+    given |= {SPOT.replace("l4-0", node): "1x30" for node in nodes}
+    # The same on a node that is not spot is somebody's own doing.
+    given['kube_node_labels{node="own-0",label_inference_platform_capacity_type="on-demand"}'] = "1x30"
+    given['kube_node_spec_taint{node="own-0",key="node.kubernetes.io/unschedulable"}'] = "1x30"
+    for index, condition in enumerate(GPU_BROKEN_CONDITIONS):
+        given[f'{CONDITION}{{node="gpu-{index}",condition="{condition}",status="true"}}'] = "0x5 1x10 0x10"
+    expectations = [
+        expression(
+            f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',
+            at,
+            **{"{}": count if at == "10m" else 0},
+        )
+        for at in ("3m", "10m", "25m")
+        for alert, count in (("SpotNodeReclaimed", len(nodes)), ("GpuNodeBroken", len(GPU_BROKEN_CONDITIONS)))
+    ]
+    test = {"interval": "1m", "input_series": series(**given), "promql_expr_test": expectations}
+    promtool(tmp_path, parts(FACTS, "faults"), test)
+
+
+ROUTER = 'up{namespace="inference-dev",inference_component="router",pod="router-0"}'
+
+
+@pytest.mark.parametrize(
+    ("tokens", "router", "billed"),
+    [
+        # A series begins at its first sample: to `rate` what came before was never there.
+        ("_x40 6000x10 9000x60", "1x120", 9000),
+        # Not scraped for ten minutes, or known for no longer than Prometheus itself: none of it is new.
+        ("6000x20 stale _x40 6000x60", "1x120", 0),
+        ("_x40 6000x80", "_x40 1x80", 0),
+    ],
+)
+def test_tokens_before_the_first_scrape_are_billed(tmp_path: Path, tokens: str, router: str, billed: float) -> None:
+    """Over half an hour of one sample every 15 s."""
+    given = series(**{f"vllm:prompt_tokens_total{{{OF_ENGINE}}}": tokens, ROUTER: router})
+    whole = "round(sum(sum_over_time(inference:billed_prompt_tokens:rate1m[20m])) * 15)"
+    test = {
+        "interval": "15s",
+        "input_series": given,
+        "promql_expr_test": [expression(whole, "25m", **{"{}": billed})],
+    }
+    promtool(tmp_path, parts(FACTS, "serving", "cost"), test)
 
 
 def test_an_environment_at_zero_costs_its_nodes_and_saves_its_engines(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ LLAMA_8B = ModelFacts(
     hidden=4096,
     intermediate=14336,
 )
-L4 = GpuFacts(name="l4", memory_gib=22.03, bandwidth_gb_s=300, bf16_tflops=121, fp8_tflops=242)
+L4 = GpuFacts(name="l4", memory_gib=22.03, bandwidth_gb_s=300, bf16_tflops=121, fp8_tflops=242, board_power_w=72)
 
 
 def make_core(

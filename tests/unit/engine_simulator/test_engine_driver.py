@@ -69,3 +69,17 @@ async def test_token_callbacks_come_in_order_without_the_last() -> None:
     engine.submit(EngineSequence(8, 5, on_token=seen.append, on_finish=lambda _: done.set()))
     await asyncio.wait_for(done.wait(), DEADLINE_SECONDS)
     assert seen == [1, 2, 3, 4]
+
+
+async def test_what_comes_while_the_timer_is_late_joins_the_step_after() -> None:
+    """A step that should have begun before a request came does not serve it: no time is negative."""
+    engine = make_driver()
+    done = [asyncio.Event(), asyncio.Event()]
+    for event in done:
+        engine.submit(EngineSequence(8, 1, on_finish=lambda _, event=event: event.set()))  # type: ignore[misc]
+        # The loop is kept from its timers until the first step is long over.
+        time.sleep(4 * STEP_SECONDS)  # noqa: ASYNC251
+    for event in done:
+        await asyncio.wait_for(event.wait(), DEADLINE_SECONDS)
+    assert engine.core.stats.queue_time.total == 0.0
+    assert engine.core.stats.time_to_first_token.total == pytest.approx(2 * STEP_SECONDS + engine.lag_seconds, abs=1e-9)

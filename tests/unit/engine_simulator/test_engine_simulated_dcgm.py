@@ -6,6 +6,7 @@ Not proven here: what a real GPU would show; nothing here could.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,6 +30,8 @@ async def test_every_series_says_that_it_is_simulated() -> None:
         "DCGM_FI_DEV_FB_USED",
         "DCGM_FI_DEV_FB_FREE",
         "DCGM_FI_DEV_XID_ERRORS",
+        "DCGM_FI_DEV_POWER_USAGE",
+        "DCGM_FI_DEV_GPU_TEMP",
     }
     assert {sample.labels["simulated"] for sample in samples} == {"true"}
     memory = {sample.name: sample.value for sample in samples}
@@ -37,10 +40,32 @@ async def test_every_series_says_that_it_is_simulated() -> None:
     assert memory["DCGM_FI_DEV_FB_USED"] + memory["DCGM_FI_DEV_FB_FREE"] == pytest.approx(whole)
 
 
+def said(gpus: SimulatedGpus) -> dict[str, float]:
+    return {sample.name: float(sample.value) for family in gpus.collect() for sample in family.samples}
+
+
 def utilisation(gpus: SimulatedGpus) -> float:
-    (family,) = (metric for metric in gpus.collect() if metric.name == "DCGM_FI_DEV_GPU_UTIL")
-    (sample,) = family.samples
-    return float(sample.value)
+    return said(gpus)["DCGM_FI_DEV_GPU_UTIL"]
+
+
+async def test_power_and_temperature_follow_the_utilisation() -> None:
+    """From 15 % of an L4's 72 W when idle to all of it, and from 36.75 to 75 degrees."""
+    settings = make_settings(speedup=1.0)
+    driver = EngineDriver(EngineCore(settings.limits, settings.cost))
+    now = 0.0
+    gpus = SimulatedGpus(settings, driver, clock=lambda: now)
+    for seconds, watt, celsius in ((0.0, 10.8, 36.8), (0.5, 41.4, 55.9), (1.0, 72.0, 75.0)):
+        now, driver.busy_seconds = now + 1, driver.busy_seconds + seconds
+        values = said(gpus)
+        assert values["DCGM_FI_DEV_POWER_USAGE"] == pytest.approx(watt, abs=0.06)
+        assert values["DCGM_FI_DEV_GPU_TEMP"] == pytest.approx(celsius, abs=0.06)
+
+
+async def test_no_power_is_told_of_a_board_that_nobody_knows() -> None:
+    settings = make_settings(speedup=1.0)
+    unknown = replace(settings, gpu=replace(settings.gpu, board_power_w=None))
+    names = said(SimulatedGpus(unknown, EngineDriver(EngineCore(settings.limits, settings.cost))))
+    assert not {"DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_TEMP"} & set(names)
 
 
 async def test_utilisation_is_the_share_of_time_in_steps() -> None:
