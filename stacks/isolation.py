@@ -135,6 +135,7 @@ def create_gateway(
             key_hashes=config.tenancy.api_key_hashes,
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),
             tls=tls_args(config),
+            image_pull_secrets=config.tenancy.image_pull_secrets,
             needs=secrets,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),

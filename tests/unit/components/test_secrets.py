@@ -12,16 +12,19 @@ import pulumi
 import pytest
 from pulumi_kubernetes import Provider
 
+from components.gateway.gateway import Gateway
 from components.labels import EnvironmentLabels
 from components.pods import ENGINE_POD_SECURITY
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import SecretKey
 from components.serving.engine import create_engines
+from components.serving.manifests import Manifests
 from components.serving.production_stack.render import chart_values
 from components.serving.weights import create_download
 from stacks.config import load_environment
 from stacks.config.pod_security import pod_security
 from tests.unit.components.samples import context, deployment
+from tests.unit.components.test_gateway import arguments as gateway_arguments
 from tests.unit.conftest import Engine
 from tests.unit.stacks.config_samples import sample
 
@@ -111,6 +114,28 @@ def test_engines_run_as_the_images_own_user(engine: Engine) -> None:
     """The same in our Deployments and in the chart's."""
     assert engine_pod(engine, as_root=False)["securityContext"] == ENGINE_POD_SECURITY
     assert engine_pod(engine, as_root=True).get("securityContext") is None
+
+
+def test_images_of_a_private_registry(engine: Engine) -> None:
+    """Every account that our pods run with names the Secret, the download's pod itself; without one, nobody does."""
+
+    def build(secrets: tuple[str, ...]) -> set[str]:
+        engine.seen.clear()
+
+        def program() -> None:
+            where = replace(context(), image_pull_secrets=secrets, weights_claim="weights", preload=True)
+            Manifests(where).deploy(deployment())
+            Gateway("gateway", replace(gateway_arguments(), image_pull_secrets=secrets))
+
+        engine.run(program)
+        accounts = [item for item in engine.seen if item.type.endswith(":ServiceAccount")]
+        pod = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]
+        owners = {**{item.name: item.inputs for item in accounts}, "download": pod}
+        assert set(owners) == {"chat-engine", "chat-router", "gateway", "download"}
+        return {name for name, made in owners.items() if made.get("imagePullSecrets") == [{"name": "registry"}]}
+
+    assert build(("registry",)) == {"chat-engine", "chat-router", "gateway", "download"}
+    assert build(()) == set()
 
 
 @pytest.mark.parametrize(
