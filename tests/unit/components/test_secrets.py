@@ -22,7 +22,8 @@ from components.serving.manifests import Manifests
 from components.serving.production_stack.render import chart_values
 from components.serving.weights import create_download
 from stacks.config import load_environment
-from stacks.config.pod_security import pod_security
+from stacks.config.pod_security import needs_baseline, pod_security
+from stacks.config.vocabulary import EngineName
 from tests.unit.components.samples import context, deployment
 from tests.unit.components.test_gateway import arguments as gateway_arguments
 from tests.unit.conftest import Engine
@@ -172,3 +173,11 @@ def test_the_level_of_the_namespace(changes: dict[str, Any], level: str) -> None
             item.pop("simulation", None)
         raw.pop("gateway", None)
     assert pod_security(load_environment(raw, "dev")) == level
+
+
+def test_engines_whose_image_knows_only_root() -> None:
+    config = load_environment(sample(), "dev")
+    (model, *_) = config.model_deployments
+    other = model.model_copy(update={"engine": model.engine.model_copy(update={"name": EngineName.SGLANG})})
+    assert needs_baseline(other)
+    assert not needs_baseline(model)
