@@ -52,8 +52,8 @@ class Tenancy(Strictly):
         description="Pod Security level that the API server enforces in the namespace. restricted: engines run as the "
         "image's user 2000. baseline: they run as root.",
         json_schema_extra={
-            "default_text": "restricted; baseline with a shared store, whose folders belong to root, with other engines "
-            "than vllm, and with chart_values that add containers"
+            "default_text": "restricted; baseline with a shared store, whose folders belong to root, with an engine "
+            "other than vllm, and with chart_values that add containers"
         },
     )
     image_pull_secrets: tuple[ObjectName, ...] = Field(
