@@ -121,6 +121,7 @@ class PathArgs:
         interceptor_port: of the interceptor's pods.
         keda_namespace: where the interceptor runs.
         prometheus_namespace: "": Prometheus is outside the cluster.
+        disaggregated: engines hand blocks of the KV cache to each other.
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
@@ -134,6 +135,7 @@ class PathArgs:
     interceptor_port: int
     keda_namespace: str
     prometheus_namespace: str
+    disaggregated: bool = False
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
@@ -149,6 +151,9 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
         OpenPath(ROUTER, ENGINE, (args.engine_port,), "requests, and the router's health checks"),
         OpenPath(ROUTER, ANYBODY, API_SERVER_PORTS, "the API server: which engines there are"),
     ]
+    if args.disaggregated:
+        # NIXL's side channel has a known port; the transfer (UCX) takes any, and on RDMA none that a policy sees.
+        paths.append(OpenPath(ENGINE, ENGINE, (), "blocks of the KV cache, from prefill to decode workers"))
     loaders = (ENGINE, WEIGHTS) if args.preload else (ENGINE,)
     paths += [OpenPath(party, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket") for party in loaders]
     paths += [_dns(party) for party in (GATEWAY, ROUTER, *loaders)]

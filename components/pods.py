@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pulumi_kubernetes.core.v1 import (
@@ -12,6 +12,7 @@ from pulumi_kubernetes.core.v1 import (
     HTTPGetActionArgs,
     LifecycleArgs,
     LifecycleHandlerArgs,
+    LocalObjectReferenceArgs,
     ObjectFieldSelectorArgs,
     PodSecurityContextArgs,
     ProbeArgs,
@@ -118,11 +119,21 @@ def engine_pod_security(*, as_root: bool) -> PodSecurityContextArgs | None:
     )
 
 
-def service_account(parent: Component, logical_name: str, metadata: ObjectMetaArgs) -> ServiceAccount:
-    """A ServiceAccount whose token is mounted nowhere; a pod that needs it asks for it itself."""
+def service_account(
+    parent: Component, logical_name: str, metadata: ObjectMetaArgs, image_pull_secrets: Sequence[str] = ()
+) -> ServiceAccount:
+    """A ServiceAccount whose token is mounted nowhere; a pod that needs it asks for it itself.
+
+    Args:
+        parent: the component.
+        logical_name: of the resource.
+        metadata: name, namespace and labels.
+        image_pull_secrets: names of the Secrets that its pods' images are fetched with.
+    """
     return ServiceAccount(
         logical_name,
         metadata=metadata,
         automount_service_account_token=False,
+        image_pull_secrets=[LocalObjectReferenceArgs(name=name) for name in image_pull_secrets] or None,
         opts=parent.child(),
     )

@@ -61,6 +61,7 @@ class TenancyArgs:
         gpu_resources: extended resources of its pools.
         quota: None: no limits.
         tls: the gateway itself ends TLS.
+        disaggregated: engines hand blocks of the KV cache to each other.
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
@@ -71,6 +72,7 @@ class TenancyArgs:
     gpu_resources: Sequence[str] = field(default_factory=tuple)
     quota: QuotaArgs | None = None
     tls: bool = False
+    disaggregated: bool = False
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
@@ -113,6 +115,7 @@ def environment_paths(args: TenancyArgs) -> list[OpenPath]:
             interceptor_port=args.cluster.interceptor.port,
             keda_namespace=args.cluster.keda_namespace,
             prometheus_namespace=prometheus_namespace(args.cluster.prometheus_address),
+            disaggregated=args.disaggregated,
             preload=args.preload,
             metadata_server=args.metadata_server,
             extras=args.extras,

@@ -68,6 +68,7 @@ def load(files: ClusterFiles) -> list[dict[str, Any]]:
         *share("prometheus-operator/crd").glob("*.yaml"),
         *share("gateway-api/crd").glob("*.yaml"),
         *share("cert-manager/crd").glob("*.yaml"),
+        *share("external-secrets/crd").glob("*.yaml"),
         *share("kube-state-metrics").glob("*.yaml"),
         share("keda/rbac") / "role.yaml",
         share("keda/rbac") / "role_binding.yaml",

@@ -143,6 +143,7 @@ def serving_context(  # noqa: PLR0917 - what build_environment has at hand
         weights_claim="" if claim is None else claim.claim,
         weights_annotations={} if volume is None else volume.pod_annotations,
         preload=claim is not None and config.weights.preload,
+        image_pull_secrets=config.tenancy.image_pull_secrets,
         engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )

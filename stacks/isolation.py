@@ -19,6 +19,7 @@ from components.serving.base import ModelDeploymentArgs
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from stacks.config import EnvironmentConfig
 from stacks.config.pod_security import brings_pods, pod_security
+from stacks.config.vocabulary import TopologyKind
 
 SecretValues = Mapping[str, Mapping[str, pulumi.Output[str]]]
 """Values of Secrets by name and key, each marked as a secret."""
@@ -103,6 +104,7 @@ def create_tenancy(
         gpu_resources=tuple(dict.fromkeys(pool.resource_name for pool in pools)),
         quota=QuotaArgs(**quota.model_dump()) if quota else None,
         tls=tls is not None and tls.gateway_class is None,
+        disaggregated=any(item.topology.kind is TopologyKind.DISAGGREGATED for item in config.model_deployments),
         preload=volume is not None and config.weights.preload,
         metadata_server=volume is not None and bool(volume.pod_annotations),
         extras=any(brings_pods(deployment) for deployment in config.model_deployments),
@@ -135,6 +137,7 @@ def create_gateway(
             key_hashes=config.tenancy.api_key_hashes,
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),
             tls=tls_args(config),
+            image_pull_secrets=config.tenancy.image_pull_secrets,
             needs=secrets,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),

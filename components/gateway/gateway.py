@@ -89,6 +89,7 @@ class GatewayArgs:
         key_hashes: SHA-256 in hexadecimal of the API keys that it accepts; empty: it asks for none.
         limits: of each key.
         tls: None: clients' connections are not encrypted here.
+        image_pull_secrets: names of the Secrets that its image is fetched with.
         needs: what must be there before its pods: the Secrets that it mounts.
     """
 
@@ -102,6 +103,7 @@ class GatewayArgs:
     key_hashes: tuple[str, ...] = ()
     limits: ClientLimits = field(default_factory=ClientLimits)
     tls: TlsArgs | None = None
+    image_pull_secrets: tuple[str, ...] = ()
     needs: tuple[pulumi.Resource, ...] = ()
 
     @property
@@ -151,7 +153,7 @@ class Gateway(Component):
         super().__init__("gateway", name, opts, after)
         self.host = gateway_host(args.labels)
         config = render(haproxy_config(args))
-        account = service_account(self, name, _metadata(args))
+        account = service_account(self, name, _metadata(args), args.image_pull_secrets)
         config_map = ConfigMap(
             f"{name}-config",
             metadata=_metadata(args),

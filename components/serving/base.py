@@ -132,6 +132,7 @@ class ServingContext:
         weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
         preload: a Job fills the claim with a model before the model's first pod starts.
+        image_pull_secrets: names of the Secrets that images are fetched with.
         engines_as_root: engines run as root; False: as the image's user 2000.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
         shared_router: Service of the router that all models share; "": each model has its own.
@@ -144,6 +145,7 @@ class ServingContext:
     weights_claim: str = ""
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
     preload: bool = False
+    image_pull_secrets: tuple[str, ...] = ()
     engines_as_root: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
     shared_router: str = ""

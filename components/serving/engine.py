@@ -319,7 +319,7 @@ def engine_metadata(
 
 def create_account(parent: Component, name: str, context: ServingContext, model: str) -> ServiceAccount:
     """The engines' ServiceAccount, without a token."""
-    return service_account(parent, f"{name}-engine", engine_metadata(context, model))
+    return service_account(parent, f"{name}-engine", engine_metadata(context, model), context.image_pull_secrets)
 
 
 def create_disruption_budget(

@@ -219,7 +219,7 @@ def create_router_objects(parent: Component, logical: str, context: ServingConte
     def metadata(annotations: Mapping[str, str] | None = None) -> ObjectMetaArgs:
         return ObjectMetaArgs(name=args.name, namespace=namespace, labels=args.labels, annotations=annotations)
 
-    account = service_account(parent, logical, metadata())
+    account = service_account(parent, logical, metadata(), context.image_pull_secrets)
     role = Role(
         logical,
         metadata=metadata(),

@@ -14,6 +14,7 @@ from pulumi_kubernetes.core.v1 import (
     ContainerArgs,
     EnvVarArgs,
     EnvVarSourceArgs,
+    LocalObjectReferenceArgs,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpecArgs,
     PersistentVolumeClaimVolumeSourceArgs,
@@ -116,6 +117,8 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
                 metadata=ObjectMetaArgs(labels=labels, annotations=dict(context.weights_annotations) or None),
                 spec=PodSpecArgs(
                     restart_policy="Never",
+                    image_pull_secrets=[LocalObjectReferenceArgs(name=item) for item in context.image_pull_secrets]
+                    or None,
                     automount_service_account_token=False,
                     enable_service_links=False,
                     security_context=engine_pod_security(as_root=context.engines_as_root),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from stacks.config.base import Int, Strictly
+from stacks.config.models_secrets import ObjectName
 
 KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -51,9 +52,15 @@ class Tenancy(Strictly):
         description="Pod Security level that the API server enforces in the namespace. restricted: engines run as the "
         "image's user 2000. baseline: they run as root.",
         json_schema_extra={
-            "default_text": "restricted; baseline with a shared store, whose folders belong to root, and with "
-            "chart_values that add containers"
+            "default_text": "restricted; baseline with a shared store, whose folders belong to root, with an engine "
+            "other than vllm, and with chart_values that add containers"
         },
+    )
+    image_pull_secrets: tuple[ObjectName, ...] = Field(
+        default=(),
+        description="Secrets that images are fetched with from a private registry: of `secrets` with the key "
+        ".dockerconfigjson, or put there by others.",
+        json_schema_extra={"default_text": "[]"},
     )
     api_key_hashes: tuple[KeyHash, ...] = Field(
         default=(),

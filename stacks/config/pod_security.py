@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from stacks.config.models import EnvironmentConfig, ModelDeployment
-from stacks.config.vocabulary import WeightsStore
+from stacks.config.vocabulary import EngineName, WeightsStore
 
 
 class PodSecurity(StrEnum):
@@ -21,13 +21,19 @@ ENGINE_EXTRAS: Final = frozenset({"initContainer", "enableLoRA", "lmcacheConfig"
 """Values of a model that add containers, or share the node's memory, in ways that the level `restricted` refuses."""
 
 
+ENGINES_WITH_A_USER: Final = frozenset({EngineName.VLLM})
+"""Engines whose image brings a user of its own besides root (vLLM, docs/deployment/docker.md)."""
+
+
 def brings_pods(deployment: ModelDeployment) -> bool:
     """Whether a model's own chart values bring pods beside the engines: a router, a cache server, a LoRA controller."""
     return any(key != "servingEngineSpec" for key in deployment.chart_values)
 
 
 def needs_baseline(deployment: ModelDeployment) -> bool:
-    """Whether pods that a model's own chart values bring or change would be refused at the level `restricted`."""
+    """Whether a model's pods would be refused at the level `restricted`: by its engine, or by its own chart values."""
+    if deployment.engine.name not in ENGINES_WITH_A_USER:
+        return True
     spec: Any = deployment.chart_values.get("servingEngineSpec", {})
     model: Any = spec.get("modelSpec", {}) if isinstance(spec, Mapping) else {}
     return brings_pods(deployment) or (isinstance(model, Mapping) and not ENGINE_EXTRAS.isdisjoint(model))
@@ -37,7 +43,8 @@ def pod_security(config: EnvironmentConfig) -> PodSecurity:
     """The namespace's level: the configured one, else `restricted` where nothing is known to need root.
 
     Engines run as the image's user `vllm` at `restricted` and as root at `baseline`: the folders of a shared store
-    belong to root, and containers that the chart adds have no security context.
+    belong to root, images of other engines bring no other user, and containers that the chart adds have no security
+    context.
     """
     if config.tenancy.pod_security is not None:
         return PodSecurity(config.tenancy.pod_security)

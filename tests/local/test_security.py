@@ -31,6 +31,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Pod, Secret
 
 from components.gateway.tls import TlsArgs, certificate_spec, entrance_spec, route_spec
+from components.secrets import EXTERNAL_SECRETS_API, ExternalArgs, SecretArgs, external_secret
 from local import cluster
 from local.certificates import Identity, issue, new_authority
 from local.layout import ClusterFiles, tool
@@ -329,13 +330,16 @@ def test_the_api_server_refuses_a_pod_that_is_not_confined(secure: Secure) -> No
         environment.client.create(pod)
 
 
-def test_definitions_of_the_gateway_api_and_cert_manager(secure: Secure) -> None:
-    """What is made for a gateway class and an issuer is what their real definitions take, nothing unknown in it."""
+def test_custom_resources_are_what_their_definitions_take(secure: Secure) -> None:
+    """Made for a gateway class, an issuer and an outside store, held against the real definitions: nothing unknown."""
     tls = TlsArgs(host=HOST, issuer="letsencrypt", gateway_class="external")
+    source = ExternalArgs(store="vault", store_kind="ClusterSecretStore", entry="ml/hugging-face")
+    kept = SecretArgs(name="hugging-face", keys=("token",), values={}, external=source)
     specs = {
         ("gateway.networking.k8s.io/v1", "Gateway"): entrance_spec(tls),
         ("gateway.networking.k8s.io/v1", "HTTPRoute"): route_spec(tls, "gateway", 8080),
         ("cert-manager.io/v1", "Certificate"): certificate_spec(tls),
+        (EXTERNAL_SECRETS_API, "ExternalSecret"): external_secret(kept, source),
     }
     for (version, kind), spec in specs.items():
         for extra, succeed in (({}, True), ({"unknown": 1}, False)):

@@ -29,6 +29,7 @@ ALL = PathArgs(
     interceptor_port=8080,
     keda_namespace="keda",
     prometheus_namespace="monitoring",
+    disaggregated=True,
     preload=True,
     metadata_server=True,
     extras=True,
@@ -88,7 +89,9 @@ def as_json(engine: Engine, **changes: Any) -> list[dict[str, Any]]:
     return [{"metadata": {"name": name, "namespace": "inference-dev"}, "spec": spec} for name, spec in made.items()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"tls": True}, {"preload": True, "metadata_server": True, "extras": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"tls": True}, {"disaggregated": True}, {"preload": True, "metadata_server": True, "extras": True}]
+)
 def test_open_is_what_the_table_says_and_nothing_else(engine: Engine, changes: dict[str, bool]) -> None:
     """Every pair of a world with a second environment, KEDA, Prometheus, others and the internet, at every port."""
     made = as_json(engine, **changes)
@@ -144,6 +147,15 @@ def test_the_way_of_a_request_is_open_and_its_shortcuts_are_not(engine: Engine) 
         ("extras", "engine", 8000),
     ]:
         assert not reach(source, destination, port), (source, destination, port)
+
+
+def test_engines_reach_each_other_where_they_hand_blocks_over(engine: Engine) -> None:
+    """A second engine of the same environment; never one of another."""
+    neighbour = pod("inference-dev", "10.0.0.30", "dev", "engine")
+    for disaggregated in (False, True):
+        made = as_json(engine, disaggregated=disaggregated)
+        assert may_connect(made, neighbour, WORLD["engine"], 5600) is disaggregated
+        assert not may_connect(made, WORLD["other engine"], WORLD["engine"], 5600)
 
 
 def test_each_workload_has_one_policy_beside_the_one_that_closes() -> None:

@@ -12,16 +12,20 @@ import pulumi
 import pytest
 from pulumi_kubernetes import Provider
 
+from components.gateway.gateway import Gateway
 from components.labels import EnvironmentLabels
 from components.pods import ENGINE_POD_SECURITY
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import SecretKey
 from components.serving.engine import create_engines
+from components.serving.manifests import Manifests
 from components.serving.production_stack.render import chart_values
 from components.serving.weights import create_download
 from stacks.config import load_environment
-from stacks.config.pod_security import pod_security
+from stacks.config.pod_security import needs_baseline, pod_security
+from stacks.config.vocabulary import EngineName
 from tests.unit.components.samples import context, deployment
+from tests.unit.components.test_gateway import arguments as gateway_arguments
 from tests.unit.conftest import Engine
 from tests.unit.stacks.config_samples import sample
 
@@ -113,6 +117,28 @@ def test_engines_run_as_the_images_own_user(engine: Engine) -> None:
     assert engine_pod(engine, as_root=True).get("securityContext") is None
 
 
+def test_images_of_a_private_registry(engine: Engine) -> None:
+    """Every account that our pods run with names the Secret, the download's pod itself; without one, nobody does."""
+
+    def build(secrets: tuple[str, ...]) -> set[str]:
+        engine.seen.clear()
+
+        def program() -> None:
+            where = replace(context(), image_pull_secrets=secrets, weights_claim="weights", preload=True)
+            Manifests(where).deploy(deployment())
+            Gateway("gateway", replace(gateway_arguments(), image_pull_secrets=secrets))
+
+        engine.run(program)
+        accounts = [item for item in engine.seen if item.type.endswith(":ServiceAccount")]
+        pod = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]
+        owners = {**{item.name: item.inputs for item in accounts}, "download": pod}
+        assert set(owners) == {"chat-engine", "chat-router", "gateway", "download"}
+        return {name for name, made in owners.items() if made.get("imagePullSecrets") == [{"name": "registry"}]}
+
+    assert build(("registry",)) == {"chat-engine", "chat-router", "gateway", "download"}
+    assert build(()) == set()
+
+
 @pytest.mark.parametrize(
     ("changes", "level"),
     [
@@ -147,3 +173,11 @@ def test_the_level_of_the_namespace(changes: dict[str, Any], level: str) -> None
             item.pop("simulation", None)
         raw.pop("gateway", None)
     assert pod_security(load_environment(raw, "dev")) == level
+
+
+def test_engines_whose_image_knows_only_root() -> None:
+    config = load_environment(sample(), "dev")
+    (model, *_) = config.model_deployments
+    other = model.model_copy(update={"engine": model.engine.model_copy(update={"name": EngineName.SGLANG})})
+    assert needs_baseline(other)
+    assert not needs_baseline(model)
