@@ -13,6 +13,8 @@ COMPONENT: Final = f"{PREFIX}/component"
 MODEL: Final = f"{PREFIX}/model"
 NODE_POOL: Final = f"{PREFIX}/node-pool"
 CAPACITY_TYPE: Final = f"{PREFIX}/capacity-type"
+ROLE: Final = f"{PREFIX}/role"
+"""Of engines that do a part of the work: prefill or decode."""
 
 MODEL_HEADER: Final = "x-inference-model"
 """HTTP header that carries a request's model from the gateway on; a client may set it itself."""
@@ -65,12 +67,14 @@ class EnvironmentLabels:
             ENVIRONMENT: self.environment,
         }
 
-    def selector(self, workload: Workload, model: str | None = None) -> dict[str, str]:
+    def selector(self, workload: Workload, model: str | None = None, role: str = "") -> dict[str, str]:
         """What selects the pods of a kind of workload, of one model deployment if that is given; in one environment."""
         chosen = {ENVIRONMENT: self.environment, COMPONENT: str(workload)}
-        return chosen if model is None else {**chosen, MODEL: model}
+        if model is not None:
+            chosen[MODEL] = model
+        return {**chosen, ROLE: role} if role else chosen
 
-    def of(self, workload: Workload, model: str | None = None) -> dict[str, str]:
+    def of(self, workload: Workload, model: str | None = None, role: str = "") -> dict[str, str]:
         """All labels of an object; a superset of its selector."""
-        name = str(workload) if model is None else f"{model}-{workload}"
-        return {"app.kubernetes.io/name": name, **self.shared, **self.selector(workload, model)}
+        name = str(workload) if model is None else f"{model}-{role or workload}"
+        return {"app.kubernetes.io/name": name, **self.shared, **self.selector(workload, model, role)}

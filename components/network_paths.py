@@ -124,6 +124,7 @@ class PathArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_transfer: decode workers fetch keys and values from prefill workers.
     """
 
     gateway_ports: tuple[int, ...]
@@ -137,6 +138,7 @@ class PathArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_transfer: bool = False
 
 
 def open_paths(args: PathArgs) -> list[OpenPath]:
@@ -149,6 +151,9 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
         OpenPath(ROUTER, ENGINE, (args.engine_port,), "requests, and the router's health checks"),
         OpenPath(ROUTER, ANYBODY, API_SERVER_PORTS, "the API server: which engines there are"),
     ]
+    if args.kv_transfer:
+        # The side channel has a port of its own; UCX, which moves the blocks, takes any that is free.
+        paths.append(OpenPath(ENGINE, ENGINE, (), "keys and values, from prefill to decode workers"))
     loaders = (ENGINE, WEIGHTS) if args.preload else (ENGINE,)
     paths += [OpenPath(party, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket") for party in loaders]
     paths += [_dns(party) for party in (GATEWAY, ROUTER, *loaders)]

@@ -64,6 +64,7 @@ class TenancyArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_transfer: decode workers fetch keys and values from prefill workers.
     """
 
     labels: EnvironmentLabels
@@ -74,6 +75,7 @@ class TenancyArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_transfer: bool = False
 
 
 class Tenancy(Component):
@@ -115,6 +117,7 @@ def environment_paths(args: TenancyArgs) -> list[OpenPath]:
             prometheus_namespace=prometheus_namespace(args.cluster.prometheus_address),
             preload=args.preload,
             metadata_server=args.metadata_server,
+            kv_transfer=args.kv_transfer,
             extras=args.extras,
         )
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from planner.catalog import Gpu, Instance, Model, gpus, instances
+from planner.lora import NO_LORA, LoraSlots
 from planner.sizing import (
     DEFAULT_GPU_MEMORY_UTILIZATION,
     MIN_CONTEXT_TOKENS,
@@ -38,6 +39,7 @@ class Placement:
         quantization: how the engine stores linear layers, None for as the checkpoint has them.
         kv_cache_dtype: `auto` or `fp8`.
         mig_profile: name of the slice, None for whole GPUs.
+        lora: room for adapters.
         clouds: where to look for larger instances.
     """
 
@@ -51,6 +53,7 @@ class Placement:
     quantization: str | None = None
     kv_cache_dtype: str = "auto"
     mig_profile: str | None = None
+    lora: LoraSlots = NO_LORA
 
     def fits(
         self,
@@ -67,6 +70,7 @@ class Placement:
             self.max_model_len,
             quantization=quantization or self.quantization,
             kv_cache_dtype=self.kv_cache_dtype,
+            lora=self.lora,
         )
 
 
@@ -150,6 +154,7 @@ def _shorter_context(placement: Placement) -> Iterator[str]:
         placement.gpu_memory_utilization,
         quantization=placement.quantization,
         kv_cache_dtype=placement.kv_cache_dtype,
+        lora=placement.lora,
     )
     if MIN_CONTEXT_TOKENS <= tokens < placement.max_model_len:
         yield f"engine.max_model_len {tokens}"

@@ -13,6 +13,7 @@ MEMORY = (
     ("weights", "weights_gib"),
     ("runtime", "runtime_gib"),
     ("KV cache", "kv_cache_gib"),
+    ("LoRA adapters", "adapters_gib"),
     ("not used", "unused_gib"),
 )
 LABEL, BAR, ROW = 250.0, 600.0, 28
@@ -94,12 +95,18 @@ def cold_starts(models: Sequence[Mapping[str, Any]]) -> str:
 
 def memories(models: Sequence[Mapping[str, Any]]) -> str:
     """Where the memory of each GPU goes, GiB."""
+    known = [row for row in models if row["gpu_memory"] is not None]
+    there = {key for row in known for key in row["gpu_memory"]}
+    shown = [
+        (name, key, colour)
+        for (name, key), colour in zip(MEMORY, (*COLOURS[:4], "#dde3ea"), strict=True)
+        if key in there or not known
+    ]
     rows = []
-    for row in models:
+    for row in known:
         parts = row["gpu_memory"]
-        if parts is not None:
-            rows.append((row["name"], [parts[key] for _, key in MEMORY], f"{sum(parts.values()):.1f} GiB"))
-    return _stacked(rows, [name for name, _ in MEMORY], (*COLOURS[:3], "#dde3ea"), "GiB")
+        rows.append((row["name"], [parts.get(key, 0.0) for _, key, _ in shown], f"{sum(parts.values()):.1f} GiB"))
+    return _stacked(rows, [name for name, _, _ in shown], tuple(colour for _, _, colour in shown), "GiB")
 
 
 def topology(plan: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from planner.catalog import Gpu, Instance, Model, gpus, instances
 from planner.cold_start import ColdStart, cold_start
 from planner.cost import always_on_break_even_hours, break_even, per_million, scale_to_zero_savings, split
-from planner.latency import predict
+from planner.kv_transfer import BANDWIDTH_GB_S, RolePlan, plan_roles, prefill_per_decode, transfer_of
+from planner.latency import Latency, predict
 from planner.prices import managed_price, price
 from planner.request import EnvironmentRequest, ModelRequest, PoolRequest
 from planner.sizing import budget, derive_engine_limits, memory_of
@@ -59,6 +60,9 @@ class ModelPlan:
     scale_to_zero_saving_per_month: float | None
     always_on_break_even_hours_per_day: float | None
     break_even_tokens_per_day: float | None
+    kv_transfer_ms: float | None
+    prefill_workers_per_decode_worker: float | None
+    roles: tuple[RolePlan, ...]
     notes: tuple[str, ...]
 
 
@@ -76,6 +80,7 @@ UNKNOWN = (
     *("cold_start", "cold_start_s", "startup_budget_needed_s", "cooldown_needed_s"),
     *("cost_per_million_input_tokens", "cost_per_million_output_tokens", "scale_to_zero_saving_per_month"),
     *("always_on_break_even_hours_per_day", "break_even_tokens_per_day"),
+    *("kv_transfer_ms", "prefill_workers_per_decode_worker"),
 )
 """What is null for a model whose architecture nobody gave."""
 
@@ -105,6 +110,7 @@ def plan_model(item: ModelRequest, pool: PoolRequest, request: EnvironmentReques
         "startup_budget_s": item.startup_budget_seconds,
         "cooldown_s": item.cooldown_seconds,
         "price_per_replica_hour": hourly,
+        "roles": plan_roles(item.roles, item.tensor_parallel, hourly),
     }
     if model is None:
         unknown: dict[str, Any] = dict.fromkeys(UNKNOWN)
@@ -134,24 +140,46 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         mig_profile=pool.mig_profile,
         quantization=item.quantization,
         kv_cache_dtype=item.kv_cache_dtype,
+        lora=item.lora,
     )
-    result = predict(
-        model,
-        _part_of(gpu, 1 / pool.slices_per_gpu),
-        engine=item.engine,
-        tensor_parallel=item.tensor_parallel,
-        input_tokens=item.input_tokens,
-        output_tokens=item.output_tokens,
-        concurrency=max(1.0, limits.max_num_seqs * request.utilization),
-        quantization=item.quantization,
-        kv_cache_dtype=item.kv_cache_dtype,
-        kv_cache_tokens=limits.kv_cache_tokens,
-    )
+
+    def predicted(concurrency: float) -> Latency:
+        return predict(
+            model,
+            _part_of(gpu, 1 / pool.slices_per_gpu),
+            engine=item.engine,
+            tensor_parallel=item.tensor_parallel,
+            input_tokens=item.input_tokens,
+            output_tokens=item.output_tokens,
+            concurrency=concurrency,
+            quantization=item.quantization,
+            kv_cache_dtype=item.kv_cache_dtype,
+            kv_cache_tokens=limits.kv_cache_tokens,
+        )
+
+    result = predicted(max(1.0, limits.max_num_seqs * request.utilization))
+    split_work: dict[str, Any] = {"kv_transfer_ms": None, "prefill_workers_per_decode_worker": None}
+    ttft_ms = result.ttft_ms
+    if item.roles:
+        transfer = transfer_of(model, item.input_tokens, item.tensor_parallel, item.kv_cache_dtype)
+        beside = prefill_per_decode(predicted(1.0).ttft_ms / 1000, result.tokens_per_s, item.output_tokens)
+        split_work = {
+            "kv_transfer_ms": round(transfer * 1000, 1),
+            "prefill_workers_per_decode_worker": round(beside, 2),
+        }
+        ttft_ms += transfer * 1000
+        # A decode worker's tokens cost what the prefill workers beside it cost, too.
+        hourly = None if hourly is None else hourly * (1 + beside)
     start = cold_start(request.cloud, limits.weights_gib, request.storage)
     needed = math.ceil(start.high_s / ROUND_SECONDS) * ROUND_SECONDS
     notes = () if request.cloud == "local" else _notes(item, request, start, needed)
     if pool.slices_per_gpu > 1:
         notes = (*notes, f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate")
+    if item.roles:
+        notes = (
+            *notes,
+            f"prefill and decode apart: latency and cost are estimates, the transfer assumes {BANDWIDTH_GB_S:g} GB/s",
+        )
     return {
         "weights_gib": round(limits.weights_gib, 2),
         "gpu_memory": _memory(item, pool, model, gpu),
@@ -159,17 +187,18 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         "max_model_len": limits.max_model_len,
         "max_num_seqs": limits.max_num_seqs,
         "tpot_ms": round(result.tpot_ms, 2),
-        "ttft_ms": round(result.ttft_ms, 1),
+        "ttft_ms": round(ttft_ms, 1),
         "tokens_per_s": round(result.tokens_per_s, 1),
         "latency_error": result.error,
         "ttft_error": result.ttft_error,
-        "estimate": result.estimate or pool.slices_per_gpu > 1,
+        "estimate": result.estimate or pool.slices_per_gpu > 1 or bool(item.roles),
         "cold_start_s": round(start.total_s, 1),
         "cold_start": {**asdict(start), "warm_node_s": round(start.warm_node_s, 1)},
         "startup_budget_needed_s": needed,
         # A replica that is still loading has no request yet: shorter, and it would be taken away.
         "cooldown_needed_s": needed if item.min_replicas == 0 else 0,
         "notes": notes,
+        **split_work,
         **_money(item, model, request, hourly, result.tokens_per_s, start),
     }
 
@@ -184,9 +213,11 @@ def _memory(item: ModelRequest, pool: PoolRequest, model: Model, gpu: Gpu) -> di
         item.gpu_memory_utilization,
         quantization=item.quantization,
         kv_cache_dtype=item.kv_cache_dtype,
+        lora=item.lora,
     )
     return {
         "weights_gib": round(parts.weights_gib, 2),
+        **({"adapters_gib": round(parts.adapters_gib, 2)} if item.lora.count else {}),
         "runtime_gib": round(parts.overhead_gib, 2),
         "kv_cache_gib": round(parts.kv_cache_gib, 2),
         "unused_gib": round(whole - parts.usable_gib, 2),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from planner.catalog import Model, models
 from planner.cold_start import DEFAULT_STORAGE
+from planner.lora import NO_LORA, LoraSlots
 from planner.prices import OwnPrices
 from planner.quotas import Quota
 from planner.sizing import DEFAULT_GPU_MEMORY_UTILIZATION
@@ -35,11 +36,22 @@ class PoolRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoleRequest:
+    """A kind of worker of a disaggregated model deployment: `prefill` or `decode`."""
+
+    role: str
+    min_replicas: int
+    max_replicas: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRequest:
     """A model deployment as asked for; lengths are those of the mean request.
 
     Attributes:
         row: the model's architecture where it is not in the catalogue (`planner.checkpoint.read_model`).
+        lora: room for adapters.
+        roles: kinds of workers where there are several; `min_replicas` and `max_replicas` are then of all together.
     """
 
     name: str
@@ -59,6 +71,8 @@ class ModelRequest:
     input_tokens: float = MEAN_INPUT_TOKENS
     output_tokens: float = MEAN_OUTPUT_TOKENS
     row: Model | None = None
+    lora: LoraSlots = NO_LORA
+    roles: Sequence[RoleRequest] = ()
 
     @property
     def architecture(self) -> Model | None:

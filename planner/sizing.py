@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from planner.catalog import Gpu, Model
+from planner.lora import NO_LORA, LoraSlots
 from planner.memory import (
     BLOCK_TOKENS,
     DTYPE_BYTES,
@@ -84,11 +85,12 @@ class Budget:
     usable_gib: float
     weights_gib: float
     overhead_gib: float
+    adapters_gib: float = 0.0
 
     @property
     def kv_cache_gib(self) -> float:
         """What is left for the KV cache; negative if the weights alone are too much."""
-        return self.usable_gib - self.weights_gib - self.overhead_gib
+        return self.usable_gib - self.weights_gib - self.overhead_gib - self.adapters_gib
 
 
 class Options(TypedDict, total=False):
@@ -101,6 +103,7 @@ class Options(TypedDict, total=False):
         max_num_seqs: requests in one batch; default: as many mean requests as fit, at most 256.
         max_num_batched_tokens: tokens in one step; default 2048.
         cuda_graphs: see `overhead_gib`; default True.
+        lora: room for adapters; default none.
     """
 
     pipeline_parallel: int
@@ -109,6 +112,7 @@ class Options(TypedDict, total=False):
     max_num_seqs: float | None
     max_num_batched_tokens: int
     cuda_graphs: bool
+    lora: LoraSlots
 
 
 def budget(
@@ -136,6 +140,7 @@ def budget(
         raise SizingError(f"gpu_memory_utilization is {gpu_memory_utilization}; it must be above 0 and at most 1")
     usable = memory_gib * gpu_memory_utilization
     per_gpu = weights_gib(model, options.get("quantization")) / tensor_parallel / stages
+    adapters = options.get("lora", NO_LORA).gib(model, tensor_parallel) / stages
     seqs = options.get("max_num_seqs")
 
     def overhead(requests: float) -> float:
@@ -155,8 +160,8 @@ def budget(
         each = (
             MEAN_REQUEST_TOKENS * _cache_bytes(model, tensor_parallel, options) + model.vocab * SAMPLER_BYTES_PER_LOGIT
         )
-        seqs = min(MAX_DEFAULT_SEQS, max(0.0, (usable - per_gpu - overhead(0)) * GIB / each))
-    return Budget(usable, per_gpu, overhead(seqs))
+        seqs = min(MAX_DEFAULT_SEQS, max(0.0, (usable - per_gpu - adapters - overhead(0)) * GIB / each))
+    return Budget(usable, per_gpu, overhead(seqs), adapters)
 
 
 def kv_cache_tokens(
@@ -211,6 +216,7 @@ def derive_engine_limits(  # noqa: PLR0917 - the order in which one thinks of th
     pipeline_parallel: int = 1,
     quantization: str | None = None,
     kv_cache_dtype: str = "auto",
+    lora: LoraSlots = NO_LORA,
 ) -> EngineLimits:
     """What one replica holds, with what was not given derived from what fits.
 
@@ -227,13 +233,16 @@ def derive_engine_limits(  # noqa: PLR0917 - the order in which one thinks of th
         pipeline_parallel: see `Options`.
         quantization: see `weights_gib`.
         kv_cache_dtype: `auto` or `fp8`.
+        lora: room for adapters.
 
     Raises:
         DoesNotFitError: the weights, or one request of full length, do not fit.
         SizingError: a figure out of range, or a MIG profile that the GPU does not have.
     """
     memory = memory_of(gpu, mig_profile, share)
-    options = Options(quantization=quantization, kv_cache_dtype=kv_cache_dtype, pipeline_parallel=pipeline_parallel)
+    options = Options(
+        quantization=quantization, kv_cache_dtype=kv_cache_dtype, pipeline_parallel=pipeline_parallel, lora=lora
+    )
     parts = budget(model, memory, tensor_parallel, gpu_memory_utilization, **options)
     each = _cache_bytes(model, tensor_parallel, options)
     tokens, needed = tokens_in(parts.kv_cache_gib, each), needed_tokens(model, max_model_len)
@@ -265,6 +274,7 @@ def describe(parts: Budget, tokens: int, needed: int) -> str:
     """One sentence with the sizes of a deployment that does not fit."""
     return (
         f"each GPU gives the engine {parts.usable_gib:.1f} GiB; weights take {parts.weights_gib:.1f} GiB, "
+        f"{f'LoRA adapters {parts.adapters_gib:.1f} GiB, ' if parts.adapters_gib else ''}"
         f"the runtime {parts.overhead_gib:.1f} GiB: room for {tokens} tokens of KV cache, {needed} are needed"
     )
 

@@ -7,7 +7,7 @@ cluster -> node pools -> what the cluster does not bring -> namespace -> rules a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -15,19 +15,25 @@ import pulumi
 from components.autoscaling.args import ScalingArgs
 from components.clouds import load_cloud, load_rules
 from components.clouds.rules import CloudRules, TaintFacts
-from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs
+from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs, WeightsVolume
+from components.gateway.gateway import Gateway
 from components.labels import EnvironmentLabels
 from components.observability.delivery import Monitoring, MonitoringArgs
 from components.observability.objects import EnvironmentFacts
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, SecretKey, ServingContext, SimulationArgs
+from components.serving.lora import LoraAdapter as AdapterArgs
+from components.serving.lora import LoraArgs
+from components.serving.shared_router import SharedRouter
+from components.serving.topologies import Aggregated, Disaggregated, Topology
 from components.serving.weights import WeightsClaim
 from planner.catalog import gpus, instances
-from stacks.config import EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
+from stacks.config import Engine, EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
-from stacks.config.placement import engine_limits, shares_per_gpu
+from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu
 from stacks.config.pod_security import PodSecurity, pod_security
+from stacks.config.vocabulary import RouterKind
 from stacks.isolation import SecretValues, create_gateway, create_namespace, create_secrets, create_tenancy
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
@@ -103,27 +109,48 @@ def build_environment(
     volume = cloud.create_weights(environment, args, cluster)
     create_tenancy(config, labels, cluster, list(pools.values()), namespace, volume=volume)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
-    context = ServingContext(
+    context = serving_context(config, cluster, labels, gateway, volume, claim, (namespace, *made))
+    if config.router is RouterKind.SHARED:
+        context = with_shared_router(context, deployments)
+    serving = load_serving_stack(config.serving_stack.value, context)
+    for deployment in deployments:
+        serving.deploy(deployment)
+    return EnvironmentOutputs(
+        url=gateway.url,
+        models=tuple(name for deployment in config.model_deployments for name in deployment.names),
+        namespace=labels.namespace,
+        kubeconfig=cluster.kubeconfig,
+        plan=plan.to_json(),
+    )
+
+
+def serving_context(  # noqa: PLR0917 - what build_environment has at hand
+    config: EnvironmentConfig,
+    cluster: ClusterHandle,
+    labels: EnvironmentLabels,
+    gateway: Gateway,
+    volume: WeightsVolume | None,
+    claim: WeightsClaim | None,
+    after: tuple[pulumi.Resource, ...],
+) -> ServingContext:
+    """Where the serving stack works."""
+    return ServingContext(
         cluster=cluster,
         labels=labels,
         gateway_host=gateway.host,
-        after=(namespace, *made) if claim is None else (namespace, *made, claim.resource),
+        after=after if claim is None else (*after, claim.resource),
         weights_claim="" if claim is None else claim.claim,
         weights_annotations={} if volume is None else volume.pod_annotations,
         preload=claim is not None and config.weights.preload,
         engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )
-    serving = load_serving_stack(config.serving_stack.value, context)
-    for deployment in deployments:
-        serving.deploy(deployment)
-    return EnvironmentOutputs(
-        url=gateway.url,
-        models=tuple(deployment.name for deployment in deployments),
-        namespace=labels.namespace,
-        kubeconfig=cluster.kubeconfig,
-        plan=plan.to_json(),
-    )
+
+
+def with_shared_router(context: ServingContext, deployments: list[ModelDeploymentArgs]) -> ServingContext:
+    """The same with a router for all models."""
+    opts = pulumi.ResourceOptions(provider=context.cluster.provider)
+    return replace(context, shared_router=SharedRouter("router", context, deployments, opts).service)
 
 
 def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:
@@ -206,6 +233,7 @@ def model_deployment_args(
             tensor_parallel=engine.tensor_parallel,
             extra_args=engine.extra_args,
             hugging_face_token=SecretKey(token.secret, token.key) if token else None,
+            lora=lora_args(engine),
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
@@ -213,7 +241,25 @@ def model_deployment_args(
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
         rollout=deployment.rollout.value,
+        topology=topology_of(deployment, paused=paused),
     )
+
+
+def lora_args(engine: Engine) -> LoraArgs | None:
+    """The engine's adapters; None if it has none."""
+    slots = lora_slots(engine)
+    if not slots.count:
+        return None
+    adapters = tuple(AdapterArgs(name=item.name, source=item.source.hugging_face) for item in engine.lora_adapters)
+    return LoraArgs(adapters=adapters, slots=slots.count, rank=slots.max_rank)
+
+
+def topology_of(deployment: ModelDeployment, *, paused: bool = False) -> Topology:
+    """The kinds of workers, each with its scaling."""
+    scalings = {
+        role: ScalingArgs(**item.model_dump(), paused=paused) for role, item in deployment.scalings.items() if role
+    }
+    return Disaggregated(prefill=scalings["prefill"], decode=scalings["decode"]) if scalings else Aggregated()
 
 
 def simulation_args(simulation: Simulation | None, pool: NodePool) -> SimulationArgs:
@@ -223,6 +269,9 @@ def simulation_args(simulation: Simulation | None, pool: NodePool) -> Simulation
         startup_seconds=chosen.startup_seconds,
         speedup=chosen.speedup,
         gpu=instances()[pool.instance_type].gpu,
+        # As the plan has it: the share of a GPU whose other pods are busy, too.
+        gpu_share=1 / shares_per_gpu(pool),
+        memory_gib=memory_gib(pool) if isinstance(pool.sharing, MigSharing) else None,
     )
 
 

@@ -17,7 +17,7 @@ from components.scheduling import GpuPool
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import ModelDeploymentArgs
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
-from stacks.config import EnvironmentConfig
+from stacks.config import Disaggregated, EnvironmentConfig
 from stacks.config.pod_security import brings_pods, pod_security
 
 SecretValues = Mapping[str, Mapping[str, pulumi.Output[str]]]
@@ -106,6 +106,7 @@ def create_tenancy(
         preload=volume is not None and config.weights.preload,
         metadata_server=volume is not None and bool(volume.pod_annotations),
         extras=any(brings_pods(deployment) for deployment in config.model_deployments),
+        kv_transfer=any(isinstance(item.topology, Disaggregated) for item in config.model_deployments),
     )
     return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=after)
 
@@ -126,6 +127,11 @@ def create_gateway(
             labels=labels,
             cluster=cluster,
             models=tuple(deployment.name for deployment in deployments),
+            adapters={
+                adapter.name: item.name
+                for item in deployments
+                for adapter in (item.engine.lora.adapters if item.engine.lora else ())
+            },
             patience_seconds=max(deployment.timing.response_header_seconds for deployment in deployments),
             key_hashes=config.tenancy.api_key_hashes,
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from planner.plan import EnvironmentPlan, EnvironmentRequest, ModelRequest, PoolRequest, plan_environment
 from planner.prices import OwnPrices
 from planner.quotas import Quota
+from planner.request import RoleRequest
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
-from stacks.config.placement import kv_cache_dtype, quantization, shares_per_gpu
+from stacks.config.placement import kv_cache_dtype, lora_slots, quantization, shares_per_gpu
 from stacks.config.vocabulary import WeightsStore
 
 STORAGES = {
@@ -75,6 +76,7 @@ def _pool(pool: NodePool) -> PoolRequest:
 
 def _model(item: ModelDeployment) -> ModelRequest:
     engine = item.engine
+    fewest, most = item.replica_bounds
     return ModelRequest(
         name=item.name,
         model=item.source.hugging_face,
@@ -86,8 +88,14 @@ def _model(item: ModelDeployment) -> ModelRequest:
         max_num_seqs=engine.max_num_seqs,
         quantization=quantization(engine),
         kv_cache_dtype=kv_cache_dtype(engine),
-        min_replicas=item.scaling.min_replicas,
-        max_replicas=item.scaling.max_replicas,
+        min_replicas=fewest,
+        max_replicas=most,
         cooldown_seconds=item.scaling.cooldown_seconds,
         startup_budget_seconds=item.scaling.startup_budget_seconds,
+        lora=lora_slots(engine),
+        roles=[
+            RoleRequest(role=role, min_replicas=scaling.min_replicas, max_replicas=scaling.max_replicas)
+            for role, scaling in item.scalings.items()
+            if role
+        ],
     )

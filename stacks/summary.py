@@ -128,6 +128,6 @@ def _model(pool: NodePool, item: ModelDeployment) -> ModelSummary:
         kv_cache_tokens=None if limits is None else limits.kv_cache_tokens,
         max_model_len=item.engine.max_model_len if limits is None else limits.max_model_len,
         max_num_seqs=item.engine.max_num_seqs if limits is None else limits.max_num_seqs,
-        replicas_min=item.scaling.min_replicas,
-        replicas_max=item.scaling.max_replicas,
+        replicas_min=item.replica_bounds[0],
+        replicas_max=item.replica_bounds[1],
     )

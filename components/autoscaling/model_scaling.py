@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,7 @@ class ModelScalingArgs:
         port: its port.
         response_header_seconds: longest wait for its answer.
         initial_cooldown_seconds: how long a replica stays that is there before any request; None: the cooldown.
+        role: of the workers that are scaled, where a model has several kinds; "": all of them.
     """
 
     model: str
@@ -58,15 +60,27 @@ class ModelScalingArgs:
     port: int
     response_header_seconds: int
     initial_cooldown_seconds: int | None = None
+    role: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the ScaledObject."""
+        return f"{self.model}-{self.role}" if self.role else self.model
 
 
-def waiting_requests_query(namespace: str, model: str) -> str:
+def waiting_requests_query(namespace: str, model: str, deployment: str = "") -> str:
     """Waiting requests of one model over all its engines, as one series that is there at zero engines too.
 
     Without `sum` KEDA fails at the second engine ("returned multiple elements"); without the model's name any model's
     queue scales all; without the namespace another environment's does.
+
+    Args:
+        namespace: of the environment.
+        model: name of the model deployment.
+        deployment: of whose pods only; "": all of the model's.
     """
-    return f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{model}"}}) or vector(0)'
+    pods = f',pod=~"{deployment}-.+"' if deployment else ""
+    return f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{model}"{pods}}}) or vector(0)'
 
 
 def behavior(stabilization_seconds: int) -> Behavior:
@@ -107,45 +121,49 @@ def scaled_object(args: ModelScalingArgs) -> ScaledObjectSpec:
             prometheus(
                 "queue-depth",
                 args.cluster.prometheus_address,
-                waiting_requests_query(args.labels.namespace, args.model),
+                waiting_requests_query(args.labels.namespace, args.model, args.deployment if args.role else ""),
                 scaling.queue_depth,
             ),
         ),
     )
 
 
-def create_model_scaling(
-    parent: Component, name: str, args: ModelScalingArgs, deployment: pulumi.Resource
+def create_route(parent: Component, name: str, args: ModelScalingArgs) -> CustomResource:
+    """Make the route: one for each model, however many kinds of workers it has."""
+    return CustomResource(
+        f"{name}-route",
+        api_version=HTTP_ADD_ON_API,
+        kind="InterceptorRoute",
+        metadata=ObjectMetaArgs(
+            name=args.model,
+            namespace=args.labels.namespace,
+            labels=args.labels.of(Workload.ENGINE, args.model),
+        ),
+        spec=interceptor_route(args).render(),
+        opts=parent.child(*args.cluster.autoscaling),
+    )
+
+
+def create_scaled_object(
+    parent: Component, name: str, args: ModelScalingArgs, route: pulumi.Resource, deployment: pulumi.Resource
 ) -> CustomResource:
-    """Make the route and the ScaledObject.
+    """Make the ScaledObject.
 
     Args:
         parent: the component that serves the model.
         name: its logical name.
         args: what is wanted.
+        route: of the model.
         deployment: the engine Deployment. The ScaledObject goes before it and before KEDA: its finalizer needs both.
-
-    Returns:
-        The ScaledObject.
     """
-    labels = args.labels.of(Workload.ENGINE, args.model)
-    after = args.cluster.autoscaling
-    route = CustomResource(
-        f"{name}-route",
-        api_version=HTTP_ADD_ON_API,
-        kind="InterceptorRoute",
-        metadata=ObjectMetaArgs(name=args.model, namespace=args.labels.namespace, labels=labels),
-        spec=interceptor_route(args).render(),
-        opts=parent.child(*after),
-    )
     return CustomResource(
         f"{name}-scaling",
         api_version=KEDA_API,
         kind="ScaledObject",
         metadata=ObjectMetaArgs(
-            name=args.model,
+            name=args.name,
             namespace=args.labels.namespace,
-            labels=labels,
+            labels=args.labels.of(Workload.ENGINE, args.model, args.role),
             annotations={
                 "pulumi.com/waitFor": "condition=Ready",
                 **({PAUSED: "0"} if args.scaling.paused else {}),
@@ -153,5 +171,20 @@ def create_model_scaling(
         ),
         spec=scaled_object(args).render(),
         # The scaler reads the route when KEDA asks it for the metric: the route comes first.
-        opts=parent.child(*after, deployment, route, timeout=READY_TIMEOUT),
+        opts=parent.child(*args.cluster.autoscaling, deployment, route, timeout=READY_TIMEOUT),
     )
+
+
+def create_model_scaling(
+    parent: Component, name: str, groups: Sequence[tuple[str, ModelScalingArgs, pulumi.Resource]]
+) -> None:
+    """Make the route and a ScaledObject for each kind of workers.
+
+    Args:
+        parent: the component that serves the model.
+        name: its logical name.
+        groups: of each kind of workers the logical name, what is wanted, and the engine Deployment.
+    """
+    route = create_route(parent, name, groups[0][1])
+    for logical, args, deployment in groups:
+        create_scaled_object(parent, logical, args, route, deployment)

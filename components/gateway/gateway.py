@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -81,6 +82,7 @@ class GatewayArgs:
         labels: of the environment.
         cluster: where.
         models: names of the served models.
+        adapters: LoRA adapters, each with the model that serves it.
         patience_seconds: until the first byte of the slowest answer of any model.
         drain_seconds: what requests get when the gateway is replaced.
         replicas: gateway pods.
@@ -96,6 +98,7 @@ class GatewayArgs:
     patience_seconds: int
     drain_seconds: int
     replicas: int = 1
+    adapters: Mapping[str, str] = field(default_factory=dict)
     key_hashes: tuple[str, ...] = ()
     limits: ClientLimits = field(default_factory=ClientLimits)
     tls: TlsArgs | None = None
@@ -212,6 +215,7 @@ def haproxy_config(args: GatewayArgs) -> HaproxyConfig:
     """What the configuration file is rendered from."""
     return HaproxyConfig(
         models=args.models,
+        adapters=args.adapters,
         host=gateway_host(args.labels),
         interceptor_host=args.cluster.interceptor.host,
         interceptor_port=args.cluster.interceptor.port,

@@ -7,6 +7,7 @@ the other. It answers itself what needs no engine: the list of models, unknown m
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ class HaproxyConfig:
 
     Attributes:
         models: names of the model deployments; DNS labels.
+        adapters: names that a model deployment serves beside its own, each with that deployment; DNS labels.
         host: Host header for the interceptor, the same in the environment's InterceptorRoutes.
         interceptor_host: DNS name of the interceptor.
         interceptor_port: its port.
@@ -59,12 +61,18 @@ class HaproxyConfig:
     key_hashes: tuple[str, ...] = ()
     limits: ClientLimits = field(default_factory=ClientLimits)
     certificate: str = ""
+    adapters: Mapping[str, str] = field(default_factory=dict)
     port: int = 8080
     metrics_port: int = 8404
 
     def __post_init__(self) -> None:
         if self.limits.any and not self.key_hashes:
             raise ValueError("limits are per API key, and there is none")
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """All names that clients may ask for."""
+        return (*self.models, *self.adapters)
 
 
 def render(config: HaproxyConfig) -> str:
@@ -94,9 +102,10 @@ def _error(message: str, code: str | None, *, kind: str = "invalid_request_error
     return _quoted({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
-def _model(name: str) -> dict[str, Any]:
-    # `created` is required by OpenAI's clients and known to nobody.
-    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
+def _model(name: str, config: HaproxyConfig) -> dict[str, Any]:
+    # `created` is required by OpenAI's clients and known to nobody; `parent` is vLLM's word for an adapter's model.
+    parent = {"parent": config.adapters[name]} if name in config.adapters else {}
+    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER, **parent}
 
 
 def _global(config: HaproxyConfig) -> str:
@@ -157,12 +166,12 @@ _RESOLVERS: Final = """resolvers cluster
 
 
 def _frontend(config: HaproxyConfig) -> str:
-    listing = _quoted({"object": "list", "data": [_model(name) for name in config.models]})
-    known = "\n".join(f"    acl known_model var(txn.model) -m str {name}" for name in config.models)
+    listing = _quoted({"object": "list", "data": [_model(name, config) for name in config.served]})
+    known = "\n".join(f"    acl known_model var(txn.model) -m str {name}" for name in config.served)
     single = "\n".join(
-        f"    http-request return status 200 content-type application/json string {_quoted(_model(name))} "
+        f"    http-request return status 200 content-type application/json string {_quoted(_model(name, config))} "
         f"if METH_GET {{ path /v1/models/{name} }}"
-        for name in config.models
+        for name in config.served
     )
     json_error = "content-type application/json string"
     formatted_error = "content-type application/json lf-string"
@@ -200,7 +209,7 @@ def _frontend(config: HaproxyConfig) -> str:
     http-request return status 400 {json_error} {no_model} if !model_found
     http-request return status 404 {formatted_error} {_unknown_model(config)} if {_not_known(config)}
 
-{limited}    http-request set-header {MODEL_HEADER} %[var(txn.model)]
+{limited}{_routes(config)}    http-request set-header {MODEL_HEADER} %[var(txn.model)]
     http-request set-header host {config.host}
     default_backend interceptor"""
 
@@ -222,14 +231,22 @@ def _keys(config: HaproxyConfig) -> str:
 """
 
 
+def _routes(config: HaproxyConfig) -> str:
+    """The body goes on as it came, for the engine to find the adapter in; the route is its model's."""
+    return "".join(
+        f"    http-request set-var(txn.model) str({model}) if {{ var(txn.model) -m str {adapter} }}\n"
+        for adapter, model in config.adapters.items()
+    )
+
+
 def _not_known(config: HaproxyConfig) -> str:
     # An acl without a pattern is an error: without models nothing is known.
-    return "!known_model" if config.models else "TRUE"
+    return "!known_model" if config.served else "TRUE"
 
 
 def _unknown_model(config: HaproxyConfig) -> str:
     """A log format: the model's name as the client wrote it, cut short and escaped, goes into the text."""
-    served = ", ".join(config.models) or "none"
+    served = ", ".join(config.served) or "none"
     placeholder = "MODEL"
     text = _error(f"The model `{placeholder}` does not exist. Models: {served}.", "model_not_found", param="model")
     return text.replace("%", "%%").replace(placeholder, "%[var(txn.model),bytes(0,200),json(utf8s)]", 1)

@@ -12,6 +12,8 @@ from components.autoscaling.args import ScalingArgs
 from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
+from components.serving.lora import LoraArgs
+from components.serving.topologies import Aggregated, Topology, Workers
 from components.timing import RequestTiming
 
 ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -43,6 +45,7 @@ class EngineArgs:
         tensor_parallel: GPUs per replica.
         extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
         hugging_face_token: where the token lies that gated models need; None: no token.
+        lora: adapters that are served beside the model; None: none.
     """
 
     model: str
@@ -52,6 +55,13 @@ class EngineArgs:
     tensor_parallel: int = 1
     extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     hugging_face_token: SecretKey | None = None
+    lora: LoraArgs | None = None
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """Hugging Face ids of all that it loads."""
+        adapters = () if self.lora is None else self.lora.adapters
+        return (self.model, *(item.source for item in adapters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +72,15 @@ class SimulationArgs:
         startup_seconds: how long it takes to start.
         speedup: how many times faster than the real GPU it computes.
         gpu: the GPU that it pretends to have, by its key in the catalogue.
+        gpu_share: part of that GPU's throughput that is its own, where pods share it.
+        memory_gib: memory of its slice of the GPU; None: that of the whole GPU.
     """
 
     startup_seconds: float
     speedup: float
     gpu: str
+    gpu_share: float = 1.0
+    memory_gib: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +96,7 @@ class ModelDeploymentArgs:
         simulation: None on a cluster with GPUs.
         rollout: how a new version takes the old one's place; a key of `ROLLOUTS`.
         chart_values: the user's own values for the serving stack's chart, laid over ours.
+        topology: which kinds of workers serve it.
     """
 
     name: str
@@ -92,6 +107,12 @@ class ModelDeploymentArgs:
     simulation: SimulationArgs | None = None
     rollout: str = "rolling"
     chart_values: Mapping[str, Any] = field(default_factory=dict)
+    topology: Topology = field(default_factory=Aggregated)
+
+    @property
+    def workers(self) -> tuple[Workers, ...]:
+        """Its kinds of workers."""
+        return self.topology.workers(self.scaling)
 
     @property
     def timing(self) -> RequestTiming:
@@ -113,6 +134,7 @@ class ServingContext:
         preload: a Job fills the claim with a model before the model's first pod starts.
         engines_as_root: engines run as root; False: as the image's user 2000.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
+        shared_router: Service of the router that all models share; "": each model has its own.
     """
 
     cluster: ClusterHandle
@@ -124,6 +146,7 @@ class ServingContext:
     preload: bool = False
     engines_as_root: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
+    shared_router: str = ""
 
 
 class ServingStack(Protocol):

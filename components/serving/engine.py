@@ -60,6 +60,7 @@ from components.pods import (
 )
 from components.scheduling import spread_over_nodes
 from components.serving.base import ROLLOUTS, EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.topologies import Workers
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
 from components.serving.weights import create_download
 from components.versions import VLLM_ENGINE
@@ -101,6 +102,8 @@ def engine_arguments(args: EngineArgs, served_name: str, drain_seconds: int) -> 
         words.append(f"--max-model-len={args.max_model_len}")
     if args.max_num_seqs is not None:
         words.append(f"--max-num-seqs={args.max_num_seqs}")
+    if args.lora is not None:
+        words += args.lora.arguments()
     return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
 
 
@@ -141,11 +144,16 @@ def simulation_annotations(simulation: SimulationArgs | None) -> dict[str, str]:
     """What the node agent of the local cloud hands to a simulated engine; empty elsewhere."""
     if simulation is None:
         return {}
-    return {
-        f"{SIMULATION_PREFIX}startup-seconds": f"{simulation.startup_seconds:g}",
-        f"{SIMULATION_PREFIX}speedup": f"{simulation.speedup:g}",
-        f"{SIMULATION_PREFIX}gpu": simulation.gpu,
+    told = {
+        "startup-seconds": f"{simulation.startup_seconds:g}",
+        "speedup": f"{simulation.speedup:g}",
+        "gpu": simulation.gpu,
     }
+    if simulation.gpu_share != 1:
+        told["gpu-share"] = f"{simulation.gpu_share:.6g}"
+    if simulation.memory_gib is not None:
+        told["gpu-memory-gib"] = f"{simulation.memory_gib:.6g}"
+    return {f"{SIMULATION_PREFIX}{name}": value for name, value in told.items()}
 
 
 def rollout_strategy(rollout: str) -> DeploymentStrategyArgs:
@@ -159,19 +167,19 @@ def rollout_strategy(rollout: str) -> DeploymentStrategyArgs:
     return DeploymentStrategyArgs(type=chosen["type"], rolling_update=rolling)
 
 
-def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
-    """The Deployment's spec."""
+def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, workers: Workers) -> DeploymentSpecArgs:
+    """The spec of a Deployment of these workers."""
     labels = context.labels
-    selector = labels.selector(Workload.ENGINE, args.name)
+    selector = labels.selector(Workload.ENGINE, args.name, workers.role)
     return DeploymentSpecArgs(
-        replicas=args.scaling.min_replicas,
+        replicas=workers.scaling.min_replicas,
         selector=LabelSelectorArgs(match_labels=selector),
         strategy=rollout_strategy(args.rollout),
         progress_deadline_seconds=args.timing.startup_budget_seconds + PROGRESS_MARGIN_SECONDS,
         revision_history_limit=2,
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(
-                labels=labels.of(Workload.ENGINE, args.name),
+                labels=labels.of(Workload.ENGINE, args.name, workers.role),
                 annotations={
                     **scraped(PORT),
                     **context.weights_annotations,
@@ -188,20 +196,20 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
                 tolerations=args.placement.tolerations(),
                 topology_spread_constraints=[spread_over_nodes(selector)],
                 termination_grace_period_seconds=args.timing.grace_period_seconds,
-                containers=[_container(context, args)],
+                containers=[_container(context, args, workers)],
                 volumes=_volumes(context, args.engine),
             ),
         ),
     )
 
 
-def _container(context: ServingContext, args: ModelDeploymentArgs) -> ContainerArgs:
+def _container(context: ServingContext, args: ModelDeploymentArgs, workers: Workers) -> ContainerArgs:
     engine = args.engine
     return ContainerArgs(
         name="engine",
         image=VLLM_ENGINE,
-        args=engine_arguments(engine, args.name, args.timing.drain_seconds),
-        env=_environment(context, engine),
+        args=[*engine_arguments(engine, args.name, args.timing.drain_seconds), *workers.arguments],
+        env=_environment(context, engine, workers),
         ports=[ContainerPortArgs(name="http", container_port=PORT)],
         resources=args.placement.resources.as_requirements(),
         # It compiles kernels into its user's home: the root file system is not read-only.
@@ -217,11 +225,12 @@ def _container(context: ServingContext, args: ModelDeploymentArgs) -> ContainerA
     )
 
 
-def _environment(context: ServingContext, engine: EngineArgs) -> list[EnvVarArgs]:
+def _environment(context: ServingContext, engine: EngineArgs, workers: Workers) -> list[EnvVarArgs]:
     variables = [
         pod_ip(),
         EnvVarArgs(name="HF_HOME", value=WEIGHTS_MOUNT),
         EnvVarArgs(name="VLLM_NO_USAGE_STATS", value="1"),
+        *(EnvVarArgs(name=name, value=value) for name, value in workers.variables.items()),
     ]
     if context.preload:
         # The weights are there: an engine that asks the hub anew would start slower, or not at all when it is down.
@@ -246,46 +255,64 @@ def _volumes(context: ServingContext, engine: EngineArgs) -> list[VolumeArgs]:
     return volumes
 
 
-def create_engine(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Deployment:
-    """Make the Deployment and what belongs to it.
+def create_engines(
+    parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs
+) -> dict[str, Deployment]:
+    """Make the Deployments and what belongs to them.
 
     Args:
         parent: the model deployment's component.
         name: its logical name.
         context: where.
         args: what is served.
+
+    Returns:
+        Deployments by the kind of their workers.
     """
-    selector = context.labels.selector(Workload.ENGINE, args.name)
-    unwatched = engine_metadata(context, args.name, {**SKIP_AWAIT})
-    account = create_account(parent, name, context, args.name)
-    before: list[pulumi.Resource] = [account]
+    before: list[pulumi.Resource] = [create_account(parent, name, context, args.name)]
     if context.preload:
         before.append(create_download(parent, name, context, args))
+    return {workers.kind: _create_workers(parent, name, context, args, workers, before) for workers in args.workers}
+
+
+def _create_workers(  # noqa: PLR0917 - what create_engines has at hand
+    parent: Component,
+    name: str,
+    context: ServingContext,
+    args: ModelDeploymentArgs,
+    workers: Workers,
+    before: list[pulumi.Resource],
+) -> Deployment:
+    selector = context.labels.selector(Workload.ENGINE, args.name, workers.role)
+    unwatched = engine_metadata(context, args.name, {**SKIP_AWAIT}, workers)
     deployment = Deployment(
-        f"{name}-engine",
+        f"{name}-{workers.kind}",
         metadata=unwatched,
-        spec=engine_deployment(context, args),
+        spec=engine_deployment(context, args, workers),
         opts=parent.child(*before, ignore_changes=["spec.replicas"]),
     )
     # Requests come from the router, pod by pod: this Service is for people and dashboards.
     Service(
-        f"{name}-engine",
+        f"{name}-{workers.kind}",
         metadata=unwatched,
         spec=ServiceSpecArgs(selector=selector, ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]),
         opts=parent.child(),
     )
-    create_disruption_budget(parent, name, context, args.name)
+    create_disruption_budget(parent, name, context, args.name, workers)
     return deployment
 
 
 def engine_metadata(
-    context: ServingContext, model: str, annotations: Mapping[str, str] | None = None
+    context: ServingContext,
+    model: str,
+    annotations: Mapping[str, str] | None = None,
+    workers: Workers | None = None,
 ) -> ObjectMetaArgs:
-    """Name and labels of a model's engine objects."""
+    """Name and labels of a model's engine objects, or of those of one kind of workers."""
     return ObjectMetaArgs(
-        name=engine_name(model),
+        name=engine_name(model) if workers is None else workers.name(model),
         namespace=context.labels.namespace,
-        labels=context.labels.of(Workload.ENGINE, model),
+        labels=context.labels.of(Workload.ENGINE, model, "" if workers is None else workers.role),
         annotations=annotations,
     )
 
@@ -295,16 +322,19 @@ def create_account(parent: Component, name: str, context: ServingContext, model:
     return service_account(parent, f"{name}-engine", engine_metadata(context, model))
 
 
-def create_disruption_budget(parent: Component, name: str, context: ServingContext, model: str) -> PodDisruptionBudget:
-    """One engine may be taken away at a time."""
+def create_disruption_budget(
+    parent: Component, name: str, context: ServingContext, model: str, workers: Workers
+) -> PodDisruptionBudget:
+    """One engine of a kind may be taken away at a time."""
+    selector = context.labels.selector(Workload.ENGINE, model, workers.role)
     return PodDisruptionBudget(
-        f"{name}-engine",
-        metadata=engine_metadata(context, model),
+        f"{name}-{workers.kind}",
+        metadata=engine_metadata(context, model, workers=workers),
         spec=PodDisruptionBudgetSpecArgs(
             max_unavailable=1,
             # A pod that is still loading must not hold up the draining of its node.
             unhealthy_pod_eviction_policy="AlwaysAllow",
-            selector=LabelSelectorArgs(match_labels=context.labels.selector(Workload.ENGINE, model)),
+            selector=LabelSelectorArgs(match_labels=selector),
         ),
         opts=parent.child(),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pulumi
 
-from components.autoscaling.model_scaling import ModelScalingArgs, create_model_scaling
+from components.autoscaling.model_scaling import create_model_scaling
 from components.base import Component
 from components.serving import router
 from components.serving.base import ModelDeploymentArgs, ServingContext
-from components.serving.engine import create_engine, engine_name
+from components.serving.engine import create_engines
+from components.serving.scaling import scaling_of
 
 
 class ModelDeployment(Component):
@@ -18,7 +19,7 @@ class ModelDeployment(Component):
 
     Attributes:
         model: the name that clients send.
-        engine_deployment: name of the Deployment that is scaled.
+        engine_deployment: name of the Deployment that is scaled; of several kinds of workers, the last one's.
         service: name of the Service that takes the model's requests.
     """
 
@@ -31,25 +32,22 @@ class ModelDeployment(Component):
     ) -> None:
         super().__init__("serving", name, opts, after=context.after)
         self.model = args.name
-        self.engine_deployment = engine_name(args.name)
-        self.service = router.router_name(args.name)
-        deployment = create_engine(self, name, context, args)
-        router.create_router(self, name, context, args)
+        self.engine_deployment = args.workers[-1].name(args.name)
+        self.service = router.service_of(context, args.name)
+        deployments = create_engines(self, name, context, args)
+        if not context.shared_router:
+            router.create_router(self, name, context, args)
         create_model_scaling(
             self,
             name,
-            ModelScalingArgs(
-                model=args.name,
-                scaling=args.scaling,
-                labels=context.labels,
-                cluster=context.cluster,
-                gateway_host=context.gateway_host,
-                deployment=self.engine_deployment,
-                service=self.service,
-                port=router.PORT,
-                response_header_seconds=args.timing.response_header_seconds,
-            ),
-            deployment,
+            [
+                (
+                    workers.logical(name),
+                    scaling_of(context, args, workers, workers.name(args.name), self.service),
+                    deployments[workers.kind],
+                )
+                for workers in args.workers
+            ],
         )
         self.register_outputs(
             {"model": self.model, "engineDeployment": self.engine_deployment, "service": self.service}

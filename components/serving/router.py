@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pulumi_kubernetes.apps.v1 import (
@@ -15,6 +17,7 @@ from pulumi_kubernetes.core.v1 import (
     ContainerPortArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
+    ProbeArgs,
     Service,
     ServicePortArgs,
     ServiceSpecArgs,
@@ -64,18 +67,30 @@ def router_name(model: str) -> str:
     return f"{model}-{Workload.ROUTER}"
 
 
-def router_arguments(labels: EnvironmentLabels, model: str, policy: str, timing: RequestTiming) -> list[str]:
+def service_of(context: ServingContext, model: str) -> str:
+    """Name of the Service that gets a model's requests."""
+    return context.shared_router or router_name(model)
+
+
+def router_arguments(
+    labels: EnvironmentLabels, policy: str, timing: RequestTiming, discovery: Sequence[str]
+) -> list[str]:
     """The arguments of `vllm-router`, each known to its Rust and to its Python command line.
 
     The router answers 503 when it has no worker, retries its own 503 as it does an engine's, and so holds requests
     while a model starts. The price: an engine's 500 is retried as well, for as long.
+
+    Args:
+        labels: of the environment.
+        policy: how it picks a worker.
+        timing: of the slowest model behind it.
+        discovery: by which it finds the workers.
     """
     plan = timing.retries
-    selector = labels.selector(Workload.ENGINE, model)
     return [
         *("--host", POD_IP, "--port", str(PORT)),
         *("--policy", policy),
-        *("--service-discovery", "--selector", *(f"{name}={value}" for name, value in selector.items())),
+        *discovery,
         *("--service-discovery-port", str(engine.PORT)),
         *("--service-discovery-namespace", labels.namespace),
         *("--prometheus-host", POD_IP, "--prometheus-port", str(METRICS_PORT)),
@@ -94,22 +109,65 @@ def router_arguments(labels: EnvironmentLabels, model: str, policy: str, timing:
     ]
 
 
-def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> DeploymentSpecArgs:
+@dataclass(frozen=True, kw_only=True)
+class RouterArgs:
+    """A router.
+
+    Attributes:
+        name: of its objects.
+        labels: of its objects.
+        selector: of its pods.
+        policy: how it picks a worker.
+        timing: of the slowest model behind it.
+        discovery: arguments by which it finds the workers.
+        holds_requests: it repeats a request until a worker is there. If not, it is ready only while it has workers, and
+            whoever sends it requests must wait for that.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    selector: Mapping[str, str]
+    policy: str
+    timing: RequestTiming
+    discovery: Sequence[str]
+    holds_requests: bool = True
+
+
+def router_of(context: ServingContext, args: ModelDeploymentArgs) -> RouterArgs:
+    """The router of one model deployment."""
+    return RouterArgs(
+        name=router_name(args.name),
+        labels=context.labels.of(Workload.ROUTER, args.name),
+        selector=context.labels.selector(Workload.ROUTER, args.name),
+        policy=args.router_policy,
+        timing=args.timing,
+        discovery=args.topology.discovery(context.labels, args.name),
+        holds_requests=args.topology.holds_requests,
+    )
+
+
+def readiness(args: RouterArgs) -> ProbeArgs:
+    """A router that holds is ready without workers: it has work to do. One that does not is ready with them only."""
+    if args.holds_requests:
+        return http_probe("/liveness", PORT, period=5)
+    return http_probe("/readiness", PORT, period=1, failures=1)
+
+
+def router_deployment(context: ServingContext, args: RouterArgs) -> DeploymentSpecArgs:
     """The Deployment's spec."""
-    labels = context.labels
     placement = on_system_nodes(cpu="100m", memory="1Gi", selector=context.cluster.system_nodes)
     return DeploymentSpecArgs(
         replicas=1,
-        selector=LabelSelectorArgs(match_labels=labels.selector(Workload.ROUTER, args.name)),
+        selector=LabelSelectorArgs(match_labels=args.selector),
         strategy=DeploymentStrategyArgs(
             type="RollingUpdate",
             rolling_update=RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
         ),
         revision_history_limit=2,
         template=PodTemplateSpecArgs(
-            metadata=ObjectMetaArgs(labels=labels.of(Workload.ROUTER, args.name), annotations=scraped(METRICS_PORT)),
+            metadata=ObjectMetaArgs(labels=args.labels, annotations=scraped(METRICS_PORT)),
             spec=PodSpecArgs(
-                service_account_name=router_name(args.name),
+                service_account_name=args.name,
                 automount_service_account_token=True,
                 enable_service_links=False,
                 node_selector=placement.node_selector,
@@ -120,7 +178,7 @@ def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
                         image=VLLM_ROUTER,
                         # The image has a command but no entry point: arguments alone would replace the program.
                         command=["vllm-router"],
-                        args=router_arguments(labels, args.name, args.router_policy, args.timing),
+                        args=router_arguments(context.labels, args.policy, args.timing, args.discovery),
                         env=[pod_ip()],
                         ports=[
                             ContainerPortArgs(name="http", container_port=PORT),
@@ -128,9 +186,8 @@ def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
                         ],
                         resources=placement.resources.as_requirements(),
                         security_context=confined(NOBODY),
-                        # /readiness fails without workers; a router without workers has work to do: it holds.
                         startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
-                        readiness_probe=http_probe("/liveness", PORT, period=5),
+                        readiness_probe=readiness(args),
                         liveness_probe=http_probe("/liveness", PORT, period=10),
                         lifecycle=serve_on_after_deletion(),
                     )
@@ -141,50 +198,55 @@ def router_deployment(context: ServingContext, args: ModelDeploymentArgs) -> Dep
 
 
 def create_router(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Service:
-    """Make the router and what belongs to it.
+    """Make the router of one model deployment and what belongs to it; see `create_router_objects`."""
+    return create_router_objects(parent, f"{name}-router", context, router_of(context, args))
+
+
+def create_router_objects(parent: Component, logical: str, context: ServingContext, args: RouterArgs) -> Service:
+    """Make a router and what belongs to it.
 
     Args:
-        parent: the model deployment's component.
-        name: its logical name.
+        parent: the component it is part of.
+        logical: Pulumi's name of its objects.
         context: where.
-        args: what is served.
+        args: what it is.
 
     Returns:
-        The Service that gets the model's requests.
+        The Service that gets the requests.
     """
-    own_name, namespace = router_name(args.name), context.labels.namespace
-    labels = context.labels.of(Workload.ROUTER, args.name)
+    namespace = context.labels.namespace
 
-    def metadata(annotations: dict[str, str] | None = None) -> ObjectMetaArgs:
-        return ObjectMetaArgs(name=own_name, namespace=namespace, labels=labels, annotations=annotations)
+    def metadata(annotations: Mapping[str, str] | None = None) -> ObjectMetaArgs:
+        return ObjectMetaArgs(name=args.name, namespace=namespace, labels=args.labels, annotations=annotations)
 
-    account = service_account(parent, f"{name}-router", metadata())
+    account = service_account(parent, logical, metadata())
     role = Role(
-        f"{name}-router",
+        logical,
         metadata=metadata(),
         rules=[PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["get", "list", "watch"])],
         opts=parent.child(),
     )
     binding = RoleBinding(
-        f"{name}-router",
+        logical,
         metadata=metadata(),
-        role_ref=RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=own_name),
-        subjects=[SubjectArgs(kind="ServiceAccount", name=own_name, namespace=namespace)],
+        role_ref=RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=args.name),
+        subjects=[SubjectArgs(kind="ServiceAccount", name=args.name, namespace=namespace)],
         opts=parent.child(role, account),
     )
     Deployment(
-        f"{name}-router",
-        metadata=metadata(),
+        logical,
+        # One that is ready with workers only is not waited for: engines may take longer than any sensible timeout.
+        metadata=metadata(None if args.holds_requests else SKIP_AWAIT),
         spec=router_deployment(context, args),
         # Its discovery gives up for a while when the API server refuses it.
         opts=parent.child(binding),
     )
     return Service(
-        f"{name}-router",
+        logical,
         # The Deployment is waited for; waiting for its endpoints would be the same again.
         metadata=metadata({**SKIP_AWAIT}),
         spec=ServiceSpecArgs(
-            selector=context.labels.selector(Workload.ROUTER, args.name),
+            selector=args.selector,
             ports=[ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),
         opts=parent.child(),

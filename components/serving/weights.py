@@ -38,7 +38,9 @@ CLAIM: Final = "weights"
 MOUNT: Final = "/weights"
 """Where the claim is mounted, and Hugging Face's home (HF_HOME) in every pod that mounts it."""
 
-DOWNLOAD: Final = "import sys; from huggingface_hub import snapshot_download; print(snapshot_download(sys.argv[1]))"
+DOWNLOAD: Final = (
+    "import sys; from huggingface_hub import snapshot_download; [print(snapshot_download(id)) for id in sys.argv[1:]]"
+)
 """Hugging Face's own client: it resumes, and checks every file against the hub's checksum."""
 
 DOWNLOAD_TIMEOUT: Final = "2h"
@@ -84,8 +86,9 @@ class WeightsClaim(Component):
 
 
 def download_job_name(args: ModelDeploymentArgs) -> str:
-    """Name of the Job; another model gets another Job, since a Job cannot be changed."""
-    return f"{args.name}-weights-{hashlib.sha256(args.engine.model.encode()).hexdigest()[:8]}"
+    """Name of the Job; other weights get another Job, since a Job cannot be changed."""
+    weights = " ".join(args.engine.downloads)
+    return f"{args.name}-weights-{hashlib.sha256(weights.encode()).hexdigest()[:8]}"
 
 
 def create_download(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Job:
@@ -121,7 +124,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
                         ContainerArgs(
                             name="download",
                             image=VLLM_ENGINE,
-                            command=["python3", "-c", DOWNLOAD, args.engine.model],
+                            command=["python3", "-c", DOWNLOAD, *args.engine.downloads],
                             env=variables,
                             resources=placement.resources.as_requirements(),
                             security_context=confined(),

@@ -30,7 +30,8 @@ def main(argv: Sequence[str], environ: dict[str, str]) -> int:
     from local.engine_simulator.settings import StartError, resolve
 
     try:
-        settings = resolve(arguments, simulation, load_model(arguments.model), load_gpu(simulation.gpu), environ)
+        gpu = load_gpu(simulation.gpu).shared(simulation.gpu_share, simulation.memory_gib)
+        settings = resolve(arguments, simulation, load_model(arguments.model), gpu, environ)
         _quiet_import()
         from local.engine_simulator.process import run
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from local.engine_simulator import vllm_flags
 from local.engine_simulator.memory import QUANTIZED_WEIGHT_BYTES
+from planner.lora import RANKS
 
 PROGRAM = "engine_simulator"
 USAGE_ERROR = 2
@@ -46,6 +48,10 @@ class ServeArguments:
     enable_prompt_tokens_details: bool
     enable_force_include_usage: bool
     shutdown_timeout: int
+    lora_modules: Mapping[str, str]
+    max_loras: int
+    max_lora_rank: int
+    kv_transfer: Mapping[str, Any] | None
     ignored: tuple[str, ...]
 
 
@@ -84,6 +90,10 @@ def parse(argv: Sequence[str]) -> ServeArguments:
         enable_prompt_tokens_details=arguments.enable_prompt_tokens_details,
         enable_force_include_usage=arguments.enable_force_include_usage,
         shutdown_timeout=arguments.shutdown_timeout,
+        lora_modules=_lora_modules(arguments),
+        max_loras=arguments.max_loras if arguments.enable_lora else 0,
+        max_lora_rank=arguments.max_lora_rank,
+        kv_transfer=arguments.kv_transfer_config,
         ignored=tuple(arguments.ignored or ()),
     )
 
@@ -117,8 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         description="SIMULATOR of the vLLM OpenAI server (image vllm/vllm-openai v0.32): no GPU, no "
         "weights. Text is synthetic; latencies come from a formula over the model and the GPU.",
         epilog="All other flags of `vllm serve` are accepted and ignored. Environment: "
-        "SIMULATION_STARTUP_SECONDS (0), SIMULATION_SPEEDUP (1), SIMULATION_GPU (l4), VLLM_API_KEY, "
-        "VLLM_SERVER_DEV_MODE (0).",
+        "SIMULATION_STARTUP_SECONDS (0), SIMULATION_SPEEDUP (1), SIMULATION_GPU (l4), SIMULATION_GPU_SHARE (1), "
+        "SIMULATION_GPU_MEMORY_GIB (the GPU's), VLLM_API_KEY, VLLM_SERVER_DEV_MODE (0).",
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=["serve"], metavar="serve")
@@ -126,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(ignored=None)
     _add_server(parser)
     _add_engine(parser)
+    _add_adapters(parser)
     _add_ignored(parser)
     return parser
 
@@ -169,6 +180,26 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=DTYPES, default="auto")
     add("--quantization", "-q", choices=sorted(QUANTIZED_WEIGHT_BYTES), metavar="METHOD")
     add("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
+
+
+def _add_adapters(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--enable-lora", action=argparse.BooleanOptionalAction, default=False, help="take the memory of adapters")
+    add("--lora-modules", nargs="+", metavar="NAME=SOURCE", help="adapters that are served beside the model")
+    add("--max-loras", type=_integer(1), default=1, help="adapters on the GPU at once (default 1)")
+    add("--max-lora-rank", type=int, choices=RANKS, default=16, help="largest rank of an adapter (default 16)")
+    add("--kv-transfer-config", type=_object, metavar="JSON", help="prefill and decode in two engines: NixlConnector")
+
+
+def _lora_modules(arguments: argparse.Namespace) -> dict[str, str]:
+    """Adapters by name."""
+    modules = [item.partition("=") for item in arguments.lora_modules or ()]
+    if modules and not arguments.enable_lora:
+        raise UsageError("--lora-modules needs --enable-lora")
+    for name, equals, source in modules:
+        if not (name and equals and source):
+            raise UsageError(f"--lora-modules {name}{equals}{source}: must be NAME=SOURCE")
+    return {name: source for name, _, source in modules}
 
 
 def _add_ignored(parser: argparse.ArgumentParser) -> None:
@@ -240,6 +271,16 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
+    return value
 
 
 _UNITS = {"k": 10**3, "K": 2**10, "m": 10**6, "M": 2**20}

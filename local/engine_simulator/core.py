@@ -67,7 +67,7 @@ class EngineCore:
                 f"prompt {sequence.prompt_tokens} + output {sequence.max_output} tokens exceed "
                 f"max_model_len {self.limits.max_model_len}"
             )
-        sequence.arrival = now
+        sequence.arrival = now - sequence.waited
         self.waiting.append(sequence)
 
     def abort(self, sequence: EngineSequence) -> None:
@@ -189,7 +189,7 @@ class EngineCore:
 
     def _preempt(self, sequence: EngineSequence) -> None:
         self._release(sequence)
-        sequence.computed = 0
+        sequence.computed = sequence.remote = 0
         sequence.state = State.WAITING
         sequence.preemptions += 1
         self.stats.preemptions += 1
@@ -218,7 +218,8 @@ class EngineCore:
         if needed > self.blocks.available - self.blocks.idle(shared):
             return 0
         self.blocks.share(shared)
-        hit = len(shared) * block_size
+        local = len(shared) * block_size
+        hit = max(local, sequence.remote)
         tokens = min(sequence.total - hit, budget)
         sequence.blocks = shared + self.blocks.allocate(-(-(hit + tokens) // block_size) - len(shared))
         sequence.computed = hit
@@ -226,7 +227,7 @@ class EngineCore:
         if self.limits.prefix_caching and not sequence.preemptions:
             sequence.cached = hit
             self.stats.prefix_queries += sequence.total
-            self.stats.prefix_hits += hit
+            self.stats.prefix_hits += local
         return tokens
 
     def _register_prompt(self, sequence: EngineSequence) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 STARTUP_SECONDS = "SIMULATION_STARTUP_SECONDS"
 SPEEDUP = "SIMULATION_SPEEDUP"
 GPU = "SIMULATION_GPU"
+GPU_SHARE = "SIMULATION_GPU_SHARE"
+GPU_MEMORY_GIB = "SIMULATION_GPU_MEMORY_GIB"
 DEFAULT_GPU = "l4"
 
 
@@ -26,12 +28,15 @@ class Simulation:
     Attributes:
         startup_seconds: from the start of the process to the moment when the port listens. 0 = as soon as
         possible. speedup: every latency of the engine is divided by it; the start-up delay is not. gpu: name
-        of the GPU in the planner's catalogue.
+        of the GPU in the planner's catalogue. gpu_share: part of the GPU's bandwidth and throughput that is this
+        engine's (1: all), as if the pods beside it were always busy. memory_gib: of a slice of the GPU; 0: all of it.
     """
 
     startup_seconds: float = 0.0
     speedup: float = 1.0
     gpu: str = DEFAULT_GPU
+    gpu_share: float = 1.0
+    memory_gib: float = 0.0
 
 
 def read_simulation(environ: Mapping[str, str]) -> Simulation:
@@ -44,6 +49,8 @@ def read_simulation(environ: Mapping[str, str]) -> Simulation:
         startup_seconds=_number(environ, STARTUP_SECONDS, 0.0, "0 or more seconds", lambda value: value >= 0),
         speedup=_number(environ, SPEEDUP, 1.0, "a factor above 0", lambda value: value > 0),
         gpu=environ.get(GPU) or DEFAULT_GPU,
+        gpu_share=_number(environ, GPU_SHARE, 1.0, "a share above 0 and at most 1", lambda value: 0 < value <= 1),
+        memory_gib=_number(environ, GPU_MEMORY_GIB, 0.0, "0 or more GiB", lambda value: value >= 0),
     )
 
 

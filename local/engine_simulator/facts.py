@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,19 @@ class GpuFacts:
     bf16_tflops: float
     fp8_tflops: float | None = None
     nvlink: bool = False
+
+    def shared(self, share: float, memory_gib: float) -> GpuFacts:
+        """What one of several pods has of it: a share of its speed, and the memory of its slice (0: sees all of it).
+
+        That is the planner's view (`planner/model_plan.py`): the others are always busy, and switching costs nothing.
+        """
+        return replace(
+            self,
+            memory_gib=memory_gib or self.memory_gib,
+            bandwidth_gb_s=self.bandwidth_gb_s * share,
+            bf16_tflops=self.bf16_tflops * share,
+            fp8_tflops=None if self.fp8_tflops is None else self.fp8_tflops * share,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,13 @@ async def _serve(settings: EngineSettings) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), settings.simulation.startup_seconds - process_age_seconds())
     if not stop.is_set():
+        channel = await server.transfers.listen() if server.transfers is not None else None
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         log.info("Application startup complete, listening on %s:%d", *listener.getsockname()[:2])
         await stop.wait()
         await _drain(server, stop, settings.arguments.shutdown_timeout)
+        if channel is not None:
+            channel.close()
     await runner.cleanup()
     listener.close()
 

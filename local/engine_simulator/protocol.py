@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -53,6 +53,7 @@ class GenerationRequest:
     stream: bool
     include_usage: bool
     is_chat: bool
+    kv_transfer: Mapping[str, Any] | None = None
 
 
 def parse_generation(body: bytes, *, is_chat: bool, models: Sequence[str], max_model_len: int) -> GenerationRequest:
@@ -85,6 +86,7 @@ def parse_generation(body: bytes, *, is_chat: bool, models: Sequence[str], max_m
         stream=stream,
         include_usage=bool(options.get("include_usage")),
         is_chat=is_chat,
+        kv_transfer=_field(data, "kv_transfer_params", dict, "an object"),
     )
 
 

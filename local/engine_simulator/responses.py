@@ -23,8 +23,15 @@ def usage(request: GenerationRequest, generated: int, cached: int | None) -> dic
     }
 
 
-def completed(request: GenerationRequest, request_id: str, created: int, reason: str, counts: dict[str, Any]) -> bytes:
-    """The body of an answer that is not streamed."""
+def completed(  # noqa: PLR0917 - the parts of the body
+    request: GenerationRequest,
+    request_id: str,
+    created: int,
+    reason: str,
+    counts: dict[str, Any],
+    kv_transfer: dict[str, Any] | None = None,
+) -> bytes:
+    """The body of an answer that is not streamed; ``kv_transfer`` says where a prefill for another engine lies."""
     text = output_text(counts["completion_tokens"], reason)
     ending = {"logprobs": None, "finish_reason": reason, "stop_reason": None, "token_ids": None}
     if request.is_chat:
@@ -51,7 +58,7 @@ def completed(request: GenerationRequest, request_id: str, created: int, reason:
             "service_tier": None,
             "system_fingerprint": None,
             "usage": counts,
-            "kv_transfer_params": None,
+            "kv_transfer_params": kv_transfer,
         }
     ).encode()
 

@@ -39,9 +39,11 @@ class EngineSequence:
         "prompt_hashes",
         "prompt_tokens",
         "registered",
+        "remote",
         "requested_max_tokens",
         "state",
         "total",
+        "waited",
     )
 
     def __init__(
@@ -52,6 +54,7 @@ class EngineSequence:
         natural_finish: str = "length",
         prompt_hashes: Sequence[int] = (),
         requested_max_tokens: int | None = None,
+        remote: int = 0,
         on_token: Callable[[int], None] | None = None,
         on_finish: Callable[[EngineSequence], None] | None = None,
     ) -> None:
@@ -61,6 +64,7 @@ class EngineSequence:
         self.max_output = max_output
         self.natural_finish = natural_finish
         self.prompt_hashes = prompt_hashes
+        self.remote = remote  # prompt tokens whose keys and values another engine computed
         self.requested_max_tokens = requested_max_tokens
         self.on_token = on_token
         self.on_finish = on_finish
@@ -74,6 +78,7 @@ class EngineSequence:
         self.cached = 0  # prompt tokens found in the prefix cache at first admission
         self.preemptions = 0
         self.arrival = 0.0
+        self.waited = 0.0  # seconds before it was queued here, for another engine's keys and values
         self.first_scheduled: float | None = None
         self.first_token = 0.0
         self.last_token = 0.0

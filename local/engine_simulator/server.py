@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -14,14 +15,18 @@ from typing import Any
 from aiohttp import HttpVersion11, web
 
 from local.engine_simulator import responses
+from local.engine_simulator.adapters import Adapters
 from local.engine_simulator.driver import EngineDriver
 from local.engine_simulator.metrics import CONTENT_TYPE, MetricsPage
+from local.engine_simulator.nixl import TransferError, Transfers, has_remote_prefill, wants_remote_decode
 from local.engine_simulator.prompts import block_hashes
 from local.engine_simulator.protocol import ApiError, GenerationRequest, parse_generation
 from local.engine_simulator.sequence import EngineSequence
 from local.engine_simulator.settings import EngineSettings
 from local.engine_simulator.simulated_dcgm import PATH as SIMULATED_DCGM_PATH
 from local.engine_simulator.simulated_dcgm import SimulatedGpuPage
+
+log = logging.getLogger("engine_simulator")
 
 VLLM_VERSION = "0.32.0"
 _STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
@@ -45,6 +50,12 @@ class EngineServer:
         self._created = int(time.time())
         self._keys = [key.encode() for key in settings.api_keys]
         self._draining = False
+        self._adapters = Adapters(settings.arguments.lora_modules, settings.arguments.served_model_names)
+        self.transfers = (
+            None
+            if settings.transfer is None
+            else Transfers(settings.transfer, settings.kv_bytes_per_token, settings.simulation.speedup)
+        )
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -60,6 +71,9 @@ class EngineServer:
         app.router.add_get("/version", self._version)
         app.router.add_get("/metrics", self._metrics_page)
         app.router.add_get(SIMULATED_DCGM_PATH, self._gpu_page)
+        if self._settings.lora_updates:
+            app.router.add_post("/v1/load_lora_adapter", self._guarded(self._load_adapter))
+            app.router.add_post("/v1/unload_lora_adapter", self._guarded(self._unload_adapter))
         if self._settings.dev_mode:
             app.router.add_post("/reset_prefix_cache", self._guarded(self._reset_prefix_cache))
         if self._settings.dev_mode and self._settings.arguments.enable_sleep_mode:
@@ -109,7 +123,7 @@ class EngineServer:
             generation = parse_generation(
                 body,
                 is_chat=is_chat,
-                models=self._settings.arguments.served_model_names,
+                models=self._adapters.names,
                 max_model_len=limits.max_model_len,
             )
             name = request.headers.get("X-Request-Id") or os.urandom(16).hex()
@@ -131,18 +145,19 @@ class EngineServer:
 
     async def _answer(self, generation: GenerationRequest, request_id: str) -> web.Response:
         created = int(time.time())
-        sequence = await self._run(self._sequence(generation))
+        sequence = await self._run(await self._arrived(generation))
         counts = self._usage(generation, sequence)
-        body = responses.completed(generation, request_id, created, sequence.finish_reason or "abort", counts)
+        reason, place = sequence.finish_reason or "abort", self._offer(generation, request_id)
+        body = responses.completed(generation, request_id, created, reason, counts, place)
         return web.Response(body=body, content_type="application/json")
 
     async def _stream(self, request: web.Request, generation: GenerationRequest, request_id: str) -> web.StreamResponse:
+        sequence = await self._arrived(generation)
         response = web.StreamResponse(headers=_STREAM_HEADERS)
         await response.prepare(request)
         await response.write(b"")  # the head goes out now, as from uvicorn, not with the first token
         framed = request.version >= HttpVersion11
         stream = responses.StreamFormat(generation, request_id, int(time.time()), framed=framed)
-        sequence = self._sequence(generation)
         transport = request.transport
         if transport is not None:
             # Past aiohttp's writer: a coroutine per token would cost more than all the rest of the token.
@@ -170,6 +185,33 @@ class EngineServer:
         finally:
             self._driver.abort(sequence)  # no effect unless the client went away
         return sequence
+
+    async def _arrived(self, generation: GenerationRequest) -> EngineSequence:
+        """The sequence, once the keys and values of a prompt that another engine computed are here."""
+        sequence, params = self._sequence(generation), generation.kv_transfer
+        if self.transfers is None or params is None or not has_remote_prefill(params):
+            return sequence
+        begun = time.monotonic()
+        # The last token is computed here in any case: its logits are what the first output token comes from.
+        remote = generation.prompt_tokens - 1
+        try:
+            await self.transfers.fetch(params, remote)
+        except TransferError as error:
+            if not self.transfers.settings.recompute:
+                raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, f"KV load failed: {error}") from None
+            log.warning("KV load failed, the prompt is computed here: %s", error)
+        else:
+            sequence.remote = remote
+        sequence.waited = time.monotonic() - begun
+        return sequence
+
+    def _offer(self, generation: GenerationRequest, request_id: str) -> dict[str, Any] | None:
+        """Where a prompt lies that was computed for another engine."""
+        if self.transfers is None or not wants_remote_decode(generation.kv_transfer):
+            return None
+        blocks = -(-generation.prompt_tokens // self._settings.limits.block_size)
+        tokens, parallel = generation.prompt_tokens, self._settings.arguments.tensor_parallel_size
+        return self.transfers.offer(request_id, tokens, blocks, parallel)
 
     def _sequence(self, generation: GenerationRequest) -> EngineSequence:
         limits = self._settings.limits
@@ -202,7 +244,13 @@ class EngineServer:
             }
             for name in arguments.served_model_names
         ]
-        return web.json_response({"object": "list", "data": cards})
+        return web.json_response({"object": "list", "data": cards + self._adapters.cards(self._created)})
+
+    async def _load_adapter(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._adapters.load(await request.read()))
+
+    async def _unload_adapter(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._adapters.unload(await request.read()))
 
     async def _health(self, request: web.Request) -> web.Response:
         del request

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from local.engine_simulator import memory
+from local.engine_simulator.adapters import slot_bytes, updates_allowed
 from local.engine_simulator.arguments import ServeArguments
 from local.engine_simulator.core import EngineLimits
 from local.engine_simulator.environment import Simulation
 from local.engine_simulator.facts import DTYPE_BYTES, GpuFacts, ModelFacts
 from local.engine_simulator.latency import StepCost, step_cost
+from local.engine_simulator.nixl import TransferSettings, read_transfer
 
 # vLLM's defaults for its API server by GPU (EngineArgs.get_batch_defaults): more where memory is large, but
 # not on A100, where large steps lose throughput (vLLM PR 17885).
@@ -44,6 +46,9 @@ class EngineSettings:
     cost: StepCost
     api_keys: tuple[str, ...]
     dev_mode: bool
+    lora_updates: bool = False
+    transfer: TransferSettings | None = None
+    kv_bytes_per_token: float = 0.0
 
     @property
     def kv_cache_tokens(self) -> int:
@@ -77,7 +82,8 @@ def resolve(
     element_bytes = 1.0 if arguments.kv_cache_dtype.startswith("fp8") else dtype_bytes
     kv_bytes = memory.kv_bytes_per_token_and_gpu(model, parallel, element_bytes)
     seqs, tokens = _batch(arguments, gpu)
-    cache_bytes = memory.kv_cache_bytes_per_gpu(
+    slots = slot_bytes(model, arguments.max_loras, arguments.max_lora_rank, parallel)
+    cache_bytes = -slots + memory.kv_cache_bytes_per_gpu(
         model, gpu.memory_gib, arguments.gpu_memory_utilization, weights, parallel, seqs, tokens
     )
     cache = _KvCache(
@@ -102,7 +108,17 @@ def resolve(
         ),
         api_keys=arguments.api_keys or tuple(filter(None, [environ.get("VLLM_API_KEY")])),
         dev_mode=environ.get("VLLM_SERVER_DEV_MODE") == "1",
+        lora_updates=bool(arguments.max_loras) and updates_allowed(environ),
+        transfer=_transfer(arguments, environ),
+        kv_bytes_per_token=kv_bytes * parallel,
     )
+
+
+def _transfer(arguments: ServeArguments, environ: Mapping[str, str]) -> TransferSettings | None:
+    try:
+        return read_transfer(arguments.kv_transfer, environ)
+    except ValueError as error:
+        raise StartError(f"the side channel of NIXL: {error}") from None
 
 
 def _batch(arguments: ServeArguments, gpu: GpuFacts) -> tuple[int, int]:

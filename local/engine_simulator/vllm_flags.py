@@ -36,6 +36,11 @@ MODELLED: Final = frozenset(
         "--dtype",
         "--quantization",
         "--enable-prefix-caching",
+        "--enable-lora",
+        "--lora-modules",
+        "--max-loras",
+        "--max-lora-rank",
+        "--kv-transfer-config",
     }
 )
 """Flags that shape the simulation."""

@@ -121,8 +121,9 @@ def engine_disruption_budget(resources: Sequence[Resource], _: NoSettings) -> Fi
         with doubts:
             labels = mapping(at(helm_values(resource) or {}, "servingEngineSpec", "labels"))
             within = text(resource.at("namespace"))
-            covered = any(space == within and selector.items() <= labels.items() for space, selector in budgets)
             for path, engine in model_specs(resource):
+                own = {**labels, **mapping(engine.get("podLabels"))}
+                covered = any(space == within and selector.items() <= own.items() for space, selector in budgets)
                 if not mapping(engine.get("pdb")) and not covered:
                     yield Finding(f"{path}.pdb: missing", resource.urn)
     doubts.settle()

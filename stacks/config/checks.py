@@ -16,6 +16,7 @@ from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
 from stacks.config.checks_gateway import check_gateway
 from stacks.config.checks_secrets import check_references
+from stacks.config.checks_topologies import check_topologies
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
@@ -60,6 +61,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
     yield from check_cloud(config)
     yield from check_chart(config, deployments)
     yield from check_references(config, deployments)
+    yield from check_topologies(config, deployments)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:

@@ -251,6 +251,7 @@ def _check_fit(placement: Placement, path: str) -> Iterator[FieldError]:
         placement.gpu_memory_utilization,
         quantization=placement.quantization,
         kv_cache_dtype=placement.kv_cache_dtype,
+        lora=placement.lora,
     )
     tokens = kv_cache_tokens(
         placement.model,
@@ -259,6 +260,7 @@ def _check_fit(placement: Placement, path: str) -> Iterator[FieldError]:
         placement.gpu_memory_utilization,
         quantization=placement.quantization,
         kv_cache_dtype=placement.kv_cache_dtype,
+        lora=placement.lora,
     )
     gpu = gpus()[placement.instance.gpu].name
     slice_name = "" if placement.mig_profile is None else f" {placement.mig_profile} slice"

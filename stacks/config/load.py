@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from stacks.config.checks import check
 from stacks.config.checks_secrets import SECRETS_KEY, check_encrypted_values, check_plain_secrets, missing_values
+from stacks.config.checks_topologies import check_adapter_files
 from stacks.config.model_files import learn_models
 from stacks.config.models import EnvironmentConfig
 from stacks.config.resolve import with_instance_types
 from stacks.config.salvage import salvage
 from stacks.config.shapes import Location, show_path
+from stacks.config.shares import with_memory_shares
 from stacks.config.stack_file import read_stack_file
 from stacks.config.translate import translate
 from stacks.errors import MISSING, ConfigError, FieldError, short
@@ -92,13 +94,14 @@ def _load(raw: object, stack: str, origin: str, folder: Path) -> EnvironmentConf
         # What stands beside a secret may be one too: nothing else is looked at or repeated.
         raise ConfigError([*errors, *secrets], origin)
     errors.extend(_check_key_types(raw))
-    raw = with_instance_types(raw)
+    raw = with_memory_shares(with_instance_types(raw))
     try:
         config = EnvironmentConfig.model_validate(raw)
     except ValidationError as error:
         errors.extend(translate(error, EnvironmentConfig))
         config = salvage(EnvironmentConfig, raw)
     errors.extend(learn_models(config, folder))
+    errors.extend(check_adapter_files(config, folder))
     errors.extend(check(config))
     if errors:
         raise ConfigError(sorted(_distinct(errors), key=_position), origin)

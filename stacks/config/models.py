@@ -17,16 +17,7 @@ from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
 from stacks.config.base import Network, Number, Region, Strictly, TagName, TagValue
-from stacks.config.models_deployment import (
-    Aggregated,
-    Disaggregated,
-    Engine,
-    ModelDeployment,
-    ModelSource,
-    Scaling,
-    Simulation,
-    Topology,
-)
+from stacks.config.models_deployment import Engine, ModelDeployment, ModelSource, Scaling, Simulation
 from stacks.config.models_gateway import Gateway, Limits, Tls
 from stacks.config.models_pool import (
     MigSharing,
@@ -39,7 +30,8 @@ from stacks.config.models_pool import (
 )
 from stacks.config.models_secrets import EnvironmentSecret, ExternalSource, SecretReference
 from stacks.config.models_tenancy import Quota, Tenancy
-from stacks.config.vocabulary import Cloud, ServingStack, WeightsStore
+from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology, WorkerScaling
+from stacks.config.vocabulary import Cloud, RouterKind, ServingStack, WeightsStore
 
 __all__ = [
     "Aggregated",
@@ -51,6 +43,7 @@ __all__ = [
     "ExternalSource",
     "Gateway",
     "Limits",
+    "LoraAdapter",
     "MigSharing",
     "ModelDeployment",
     "ModelSource",
@@ -69,6 +62,7 @@ __all__ = [
     "Tls",
     "Topology",
     "Weights",
+    "WorkerScaling",
 ]
 
 
@@ -180,6 +174,11 @@ class EnvironmentConfig(Strictly):
         default_factory=ProductionStack,
         description="The chart of the serving stack production-stack.",
         json_schema_extra={"default_text": "{}"},
+    )
+    router: RouterKind = Field(
+        default=RouterKind.PER_MODEL,
+        description="per-model: each model has a router of its own, which holds requests while the model is at zero. "
+        "shared: one router for all models, each of which then keeps at least one replica.",
     )
     tags: Mapping[TagName, TagValue] = Field(
         default_factory=dict,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
 from stacks.config.models_secrets import SecretReference
+from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
 from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
 
 DEFAULT_COOLDOWN_SECONDS = 300
@@ -62,8 +63,23 @@ class Engine(Strictly):
         description="Share of the GPU's memory that the engine takes. The practitioners' guides recommend "
         "0.85; "
         "vLLM's own default is 0.92.",
+        json_schema_extra={
+            "default_text": "0.85; where pods take turns on a GPU (time-slicing, mps), 0.85 divided by their number"
+        },
     )
     tensor_parallel: Int = Field(default=1, ge=1, le=64, description="GPUs per replica.")
+    lora_adapters: tuple[LoraAdapter, ...] = Field(
+        default=(),
+        description="Adapters that are served beside the model, under names of their own.",
+        json_schema_extra={"default_text": "[]"},
+    )
+    max_loras: Int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Adapters that one batch may use; memory for so many is taken when the engine starts.",
+        json_schema_extra={"default_text": "all of lora_adapters"},
+    )
     extra_args: Mapping[FlagName, FlagValue] = Field(
         default_factory=dict,
         description="Further flags of the engine, without the leading dashes. true gives the flag alone. "
@@ -71,23 +87,6 @@ class Engine(Strictly):
         "the platform derives itself (--port, --max-model-len, ...) are refused.",
         json_schema_extra={"default_text": "{}"},
     )
-
-
-class Aggregated(Strictly):
-    """Every replica does prefill and decode."""
-
-    kind: Literal[TopologyKind.AGGREGATED] = Field(description="Every replica does prefill and decode.")
-
-
-class Disaggregated(Strictly):
-    """Prefill and decode workers, each with their own replicas."""
-
-    kind: Literal[TopologyKind.DISAGGREGATED] = Field(description="Two kinds of workers.")
-    prefill_replicas: Int = Field(default=1, ge=1, le=1000, description="Prefill workers.")
-    decode_replicas: Int = Field(default=1, ge=1, le=1000, description="Decode workers.")
-
-
-Topology = Annotated[Aggregated | Disaggregated, Field(discriminator="kind")]
 
 
 def _cooldown(data: dict[str, Any]) -> int:
@@ -211,3 +210,24 @@ class ModelDeployment(Strictly):
         description="The simulated engine; local cloud only.",
         json_schema_extra={"default_text": "none; on the local cloud the defaults of its fields"},
     )
+
+    @property
+    def scalings(self) -> Mapping[str, Scaling]:
+        """The scaling of each kind of workers, by its role; "" where there is one kind only."""
+        topology = self.topology
+        if not isinstance(topology, Disaggregated):
+            return {"": self.scaling}
+        roles = {"prefill": topology.prefill, "decode": topology.decode}
+        given = {role: item.model_dump(exclude_none=True) for role, item in roles.items()}
+        return {role: self.scaling.model_copy(update=fields) for role, fields in given.items()}
+
+    @property
+    def replica_bounds(self) -> tuple[int, int]:
+        """Fewest and most replicas, of all kinds of workers together."""
+        scalings = self.scalings.values()
+        return sum(item.min_replicas for item in scalings), sum(item.max_replicas for item in scalings)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may ask for: the model, then its adapters."""
+        return (self.name, *(adapter.name for adapter in self.engine.lora_adapters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.alternatives import Placement
 from planner.catalog import Gpu, Instance, gpus, instances, models
+from planner.lora import NO_LORA, LoraSlots
 from planner.sizing import EngineLimits, derive_engine_limits, mig_memory_gib
 from stacks.config.models import Engine, MigSharing, ModelDeployment, MpsSharing, NodePool, TimeSlicing
 from stacks.config.salvage import has
@@ -75,6 +76,14 @@ def extra_argument(engine: Engine, flag: str) -> str | int | float | bool | None
     return next((value for name, value in engine.extra_args.items() if name.replace("_", "-") == flag), None)
 
 
+def lora_slots(engine: Engine) -> LoraSlots:
+    """Room for the engine's adapters; none if it has none, or they are broken."""
+    if not has(engine, "lora_adapters", "max_loras") or not engine.lora_adapters:
+        return NO_LORA
+    ranks = [adapter.rank for adapter in engine.lora_adapters if has(adapter, "rank")]
+    return LoraSlots(engine.max_loras or len(engine.lora_adapters), max(ranks, default=NO_LORA.rank))
+
+
 def place(cloud: Cloud | None, pool: NodePool, deployment: ModelDeployment) -> Placement | None:
     """The deployment in the planner's terms; None if the model or the GPU is unknown or a needed field is broken."""
     instance, memory = instance_of(pool), memory_gib(pool)
@@ -96,6 +105,7 @@ def place(cloud: Cloud | None, pool: NodePool, deployment: ModelDeployment) -> P
         max_model_len=engine.max_model_len,
         quantization=quantization(engine),
         kv_cache_dtype=kv_cache_dtype(engine),
+        lora=lora_slots(engine),
         mig_profile=sharing.profile if isinstance(sharing, MigSharing) else None,
         clouds=frozenset({cloud.value}) & CLOUDS_WITH_INSTANCES or CLOUDS_WITH_INSTANCES
         if cloud is not None
@@ -123,4 +133,5 @@ def engine_limits(pool: NodePool, deployment: ModelDeployment) -> EngineLimits |
         mig_profile=sharing.profile if isinstance(sharing, MigSharing) else None,
         quantization=quantization(engine),
         kv_cache_dtype=kv_cache_dtype(engine),
+        lora=lora_slots(engine),
     )

@@ -87,6 +87,13 @@ class TopologyKind(StrEnum):
     DISAGGREGATED = "disaggregated"
 
 
+class RouterKind(StrEnum):
+    """How many routers there are."""
+
+    PER_MODEL = "per-model"
+    SHARED = "shared"
+
+
 class Rollout(StrEnum):
     """How a new version of a model deployment takes the old one's place."""
 
@@ -108,5 +115,5 @@ class RouterPolicy(StrEnum):
 BUILT_CLOUDS = frozenset(Cloud(name) for name in CLOUDS)
 BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS, ServingStack.PRODUCTION_STACK})
 BUILT_ENGINES = frozenset({EngineName.VLLM})
-BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED})
+BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED, TopologyKind.DISAGGREGATED})
 """What can be deployed today; the rest of the vocabulary is understood and refused with a clear message."""

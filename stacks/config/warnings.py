@@ -65,7 +65,7 @@ def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Ite
         yield Warn(path, f"no model deployment uses the pool {pool.name}")
     if instance is None:
         return
-    wanted = sum(item.scaling.max_replicas * item.engine.tensor_parallel for item in users)
+    wanted = sum(item.replica_bounds[1] * item.engine.tensor_parallel for item in users)
     there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
     if wanted > there:
         names = ", ".join(item.name for item in users)
@@ -82,7 +82,7 @@ def _no_room_to_surge(pool: NodePool, config: EnvironmentConfig, item: ModelDepl
     if instance is None or item.rollout is not Rollout.SURGE:
         return
     users = [other for other in config.model_deployments if other.node_pool == pool.name]
-    wanted = sum(other.scaling.max_replicas * other.engine.tensor_parallel for other in users)
+    wanted = sum(other.replica_bounds[1] * other.engine.tensor_parallel for other in users)
     there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
     if wanted + item.engine.tensor_parallel > there:
         yield Warn(

@@ -17,18 +17,21 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from components.labels import Workload
+from components.labels import ROLE, Workload
 from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
 from components.scheduling import Placement
 from components.serving import engine
 from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
+from components.serving.lora import LoraArgs
 from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
+from components.serving.topologies import Workers
 from components.versions import VLLM_ENGINE
 
 MODEL_NAME: Final = "engine"
-"""`modelSpec[].name`. The release carries the model's name; both together must fit a host name of 63 characters
-("<release>-<name>-vllm-stack"), and the model's name may have 40."""
+"""`modelSpec[].name` where a model has one kind of workers, the kind's own name elsewhere. The release carries the
+model's name; both together must fit a host name of 63 characters ("<release>-<name>-vllm-stack"), and the model's name
+may have 40."""
 
 WEIGHTS_MOUNT: Final = "/tmp/hub"  # noqa: S108
 """Where Hugging Face's cache lies: the chart sets HF_HOME to /tmp."""
@@ -37,14 +40,14 @@ STARTUP_PROBE_FIRST: Final = 1
 """Seconds; the chart turns 0 into 15."""
 
 
-def deployment_name(model: str) -> str:
-    """The Deployment that the chart makes for a model deployment."""
-    return f"{model}-{MODEL_NAME}-deployment-vllm"
+def deployment_name(model: str, kind: str = MODEL_NAME) -> str:
+    """The Deployment that the chart makes for a model deployment's workers of a kind."""
+    return f"{model}-{kind}-deployment-vllm"
 
 
-def engine_service(model: str) -> str:
-    """The Service that the chart makes for a model's engines."""
-    return f"{model}-{MODEL_NAME}-engine-service"
+def engine_service(model: str, kind: str = MODEL_NAME) -> str:
+    """The Service that the chart makes for a model's engines of a kind."""
+    return f"{model}-{kind}-engine-service"
 
 
 def chart_values(
@@ -81,7 +84,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "startupProbe": _startup_probe(args.timing.startup_budget_seconds),
             "readinessProbe": _http_probe(5),
             "livenessProbe": _http_probe(10),
-            "modelSpec": [_model_spec(context, args)],
+            "modelSpec": [_model_spec(context, args, workers) for workers in args.workers],
         },
         "routerSpec": {"enableRouter": False},
         "kube-prometheus-stack": {"enabled": False},
@@ -89,15 +92,15 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
     }
 
 
-def _model_spec(context: ServingContext, args: ModelDeploymentArgs) -> dict[str, Any]:
+def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
     arguments, placement = args.engine, args.placement
     repository, tag = VLLM_ENGINE.split(":")
     spec: dict[str, Any] = {
-        "name": MODEL_NAME,
+        "name": workers.kind,
         "repository": repository,
         "tag": tag,
         "modelURL": arguments.model,
-        "replicaCount": args.scaling.min_replicas,
+        "replicaCount": workers.scaling.min_replicas,
         "keda": {"enabled": True},
         "raySpec": {"enabled": False},
         "serviceAccountName": engine.engine_name(args.name),
@@ -118,15 +121,20 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs) -> dict[str,
             {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
             for taint in placement.taints
         ],
-        "vllmConfig": _vllm_config(args),
+        "vllmConfig": _vllm_config(args, workers),
         "env": [
             {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
             *([{"name": "HF_HUB_OFFLINE", "value": "1"}] if context.preload else []),
+            *({"name": name, "value": value} for name, value in workers.variables.items()),
         ],
         # An emptyDir outlives the container: an engine that crashes does not download its weights again.
         "extraVolumes": [_weights(context)],
         "extraVolumeMounts": [{"name": "weights", "mountPath": WEIGHTS_MOUNT, **_within_claim(context)}],
     }
+    if workers.role:
+        spec["podLabels"] = {ROLE: workers.role}
+    if arguments.lora is not None:
+        spec["enableLoRA"] = True
     if arguments.tensor_parallel > 1:
         spec["shmSize"] = engine.SHARED_MEMORY_SIZE
     if arguments.hugging_face_token is not None:
@@ -146,7 +154,7 @@ def _within_claim(context: ServingContext) -> dict[str, str]:
     return {"subPath": "hub"} if context.weights_claim else {}
 
 
-def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:
+def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
     arguments = args.engine
     config: dict[str, Any] = {
         # vLLM's own default; the chart's is off.
@@ -157,6 +165,8 @@ def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:
             # The chart's own --host 0.0.0.0 comes before: the last one counts.
             f"--host={POD_IP}",
             f"--shutdown-timeout={args.timing.drain_seconds}",
+            *workers.arguments,
+            *_lora_arguments(arguments.lora),
             *(
                 engine.flag(name, value)
                 for name, value in sorted(arguments.extra_args.items())
@@ -164,6 +174,8 @@ def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:
             ),
         ],
     }
+    if arguments.lora is not None:
+        config["maxLoras"] = arguments.lora.slots
     if arguments.max_model_len is not None:
         config["maxModelLen"] = arguments.max_model_len
     if arguments.max_num_seqs is not None:
@@ -172,6 +184,17 @@ def _vllm_config(args: ModelDeploymentArgs) -> dict[str, Any]:
         # Its presence, even with 1, mounts /dev/shm.
         config["tensorParallelSize"] = arguments.tensor_parallel
     return config
+
+
+def _lora_arguments(lora: LoraArgs | None) -> list[str]:
+    """What the chart has no values for.
+
+    Its own way, LoraAdapter objects, takes a controller and sidecars that load adapters pod by pod after the start: a
+    pod that has just come up would answer 404 for a moment.
+    """
+    if lora is None:
+        return []
+    return [*(f"--{name}={value}" for name, value in lora.sizes.items() if name != "max-loras"), *lora.modules]
 
 
 def _resources(placement: Placement) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.meta.v1 import ObjectMetaPatchArgs
 
-from components.autoscaling.model_scaling import ModelScalingArgs, create_model_scaling
+from components.autoscaling.model_scaling import create_model_scaling
 from components.base import Component
 from components.pods import SKIP_AWAIT
 from components.serving import engine, router
 from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.serving.production_stack.chart import ChartSource
 from components.serving.production_stack.render import chart_values, deployment_name, engine_service
+from components.serving.scaling import scaling_of
+from components.serving.topologies import Workers
 from components.serving.weights import create_download
 from components.timing import PRE_STOP_SECONDS
 
@@ -44,9 +46,9 @@ class ProductionStackModel(Component):
 
     Attributes:
         model: the name that clients send.
-        engine_deployment: name of the Deployment that is scaled.
+        engine_deployment: name of the Deployment that is scaled; of several kinds of workers, the last one's.
         service: name of the Service that takes the model's requests.
-        engine_service: name of the chart's Service of the engines.
+        engine_service: name of the chart's Service of those engines.
     """
 
     def __init__(
@@ -58,18 +60,24 @@ class ProductionStackModel(Component):
     ) -> None:
         super().__init__("serving", name, opts, after=context.after)
         self.model = args.name
-        self.engine_deployment = deployment_name(args.name)
-        self.engine_service = engine_service(args.name)
-        self.service = router.router_name(args.name)
+        self.engine_deployment = deployment_name(args.name, args.workers[-1].kind)
+        self.engine_service = engine_service(args.name, args.workers[-1].kind)
+        self.service = router.service_of(context, args.name)
         account = engine.create_account(self, name, context, args.name)
         before: list[pulumi.Resource] = [account]
         if context.preload:
             before.append(create_download(self, name, context, args))
         release = self._release(name, context, args, before)
-        patch = self._patch(name, context, args, release)
-        engine.create_disruption_budget(self, name, context, args.name)
-        router.create_router(self, name, context, args)
-        create_model_scaling(self, name, self._scaling(context, args), patch)
+        groups = []
+        for workers in args.workers:
+            patch = self._patch(workers.logical(name), context, args, release, workers)
+            engine.create_disruption_budget(self, name, context, args.name, workers)
+            # The chart leaves `replicas` out, so the API server makes one: it goes at once unless somebody asks.
+            scaling = scaling_of(context, args, workers, deployment_name(args.name, workers.kind), self.service, 0)
+            groups.append((workers.logical(name), scaling, patch))
+        if not context.shared_router:
+            router.create_router(self, name, context, args)
+        create_model_scaling(self, name, groups)
         self.register_outputs(
             {
                 "model": self.model,
@@ -97,14 +105,14 @@ class ProductionStackModel(Component):
         )
 
     def _patch(
-        self, name: str, context: ServingContext, args: ModelDeploymentArgs, release: Release
+        self, name: str, context: ServingContext, args: ModelDeploymentArgs, release: Release, workers: Workers
     ) -> DeploymentPatch:
         """What the chart has no values for. Helm leaves alone what its own manifests do not name."""
         sleep = LifecycleHandlerPatchArgs(sleep=SleepActionPatchArgs(seconds=PRE_STOP_SECONDS))
         return DeploymentPatch(
             f"{name}-drain",
             metadata=ObjectMetaPatchArgs(
-                name=self.engine_deployment,
+                name=deployment_name(args.name, workers.kind),
                 namespace=context.labels.namespace,
                 annotations={**SKIP_AWAIT, "pulumi.com/patchForce": "true"},
             ),
@@ -120,21 +128,6 @@ class ProductionStackModel(Component):
             ),
             # Taking the patch back would roll engines out that the release removes in the next moment.
             opts=pulumi.ResourceOptions.merge(self.child(release), pulumi.ResourceOptions(retain_on_delete=True)),
-        )
-
-    def _scaling(self, context: ServingContext, args: ModelDeploymentArgs) -> ModelScalingArgs:
-        return ModelScalingArgs(
-            model=args.name,
-            scaling=args.scaling,
-            labels=context.labels,
-            cluster=context.cluster,
-            gateway_host=context.gateway_host,
-            deployment=self.engine_deployment,
-            service=self.service,
-            port=router.PORT,
-            response_header_seconds=args.timing.response_header_seconds,
-            # The chart leaves `replicas` out, so the API server makes one: it goes at once unless somebody asks.
-            initial_cooldown_seconds=0,
         )
 
 

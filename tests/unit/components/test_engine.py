@@ -15,7 +15,7 @@ import pulumi
 import pytest
 
 from components.base import Component
-from components.serving.base import EngineArgs
+from components.serving.base import EngineArgs, SimulationArgs
 from components.serving.engine import engine_arguments
 from components.serving.manifests import ModelDeployment
 from local.engine_simulator.arguments import parse
@@ -200,6 +200,13 @@ def test_prometheus_and_the_simulator_find_their_annotations(engine: Engine) -> 
         "simulation.inference.platform/speedup": "1.5",
         "simulation.inference.platform/gpu": "l4",
     }
+
+
+def test_a_simulated_engine_learns_its_share_of_the_gpu(engine: Engine) -> None:
+    told = SimulationArgs(startup_seconds=0, speedup=1, gpu="h100", gpu_share=1 / 7, memory_gib=9.75)
+    annotations = build(engine, simulation=told)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["simulation.inference.platform/gpu-share"] == "0.142857"
+    assert annotations["simulation.inference.platform/gpu-memory-gib"] == "9.75"
 
 
 def test_real_engines_are_told_nothing_of_simulation(engine: Engine) -> None:

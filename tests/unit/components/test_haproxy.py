@@ -342,3 +342,28 @@ async def test_a_valid_key_opens_and_travels_no_further(tmp_path: Path) -> None:
         assert (await gateway.post(body(model="chat"), authorization=f"Bearer {KEY}"))[0] == 200
         (arrived,) = gateway.interceptor.requests
         assert "authorization" not in arrived.headers
+
+
+WITH_ADAPTERS = replace(CONFIG, adapters={"sql": "chat", "legal": "chat"})
+
+
+@pytest.mark.parametrize(("asked", "route"), [("sql", "chat"), ("legal", "chat"), ("chat", "chat"), ("code", "code")])
+@pytest.mark.parametrize("in_header", [False, True])
+async def test_an_adapters_route_is_its_models_and_the_body_stays(
+    tmp_path: Path, asked: str, route: str, *, in_header: bool
+) -> None:
+    async with running(WITH_ADAPTERS, folder=tmp_path) as gateway:
+        sent = body(model=asked)
+        assert (await gateway.post(sent, **({"x-inference-model": asked} if in_header else {})))[0] == 200
+        (arrived,) = gateway.interceptor.requests
+        assert (arrived.headers["x-inference-model"], arrived.body) == (route, sent)
+
+
+async def test_adapters_are_listed_with_their_model(tmp_path: Path) -> None:
+    async with running(WITH_ADAPTERS, folder=tmp_path) as gateway:
+        status, listing = await gateway.get("/v1/models")
+        parents = {item["id"]: item.get("parent") for item in listing["data"]}
+        assert (status, parents) == (200, {"chat": None, "code": None, "sql": "chat", "legal": "chat"})
+        assert (await gateway.get("/v1/models/sql"))[1]["parent"] == "chat"
+        _, answer = await gateway.post(body(model="none"))
+        assert "Models: chat, code, sql, legal." in answer["error"]["message"]

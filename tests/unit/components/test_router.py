@@ -15,6 +15,7 @@ from vllm_router.router_args import RouterArgs  # type: ignore[import-untyped]
 from components.labels import EnvironmentLabels
 from components.serving.manifests import ModelDeployment
 from components.serving.router import router_arguments
+from components.serving.topologies import Aggregated
 from components.timing import RequestTiming
 from tests.unit.components.samples import CHAT, SCALING, context, deployment
 from tests.unit.conftest import Engine
@@ -22,6 +23,11 @@ from tests.unit.conftest import Engine
 pytestmark = pytest.mark.unit
 
 POLICIES = ("cache_aware", "round_robin", "random", "power_of_two", "consistent_hash")
+
+
+def arguments(policy: str, timing: RequestTiming) -> list[str]:
+    labels = EnvironmentLabels("dev")
+    return router_arguments(labels, policy, timing, Aggregated().discovery(labels, "chat"))
 
 
 def parse(words: list[str]) -> RouterArgs:
@@ -44,7 +50,7 @@ def pod(engine: Engine, /, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_routers_own_parser_takes_the_arguments(policy: str) -> None:
     timing = RequestTiming(600, 60)
-    parsed = parse(router_arguments(EnvironmentLabels("dev"), "chat", policy, timing))
+    parsed = parse(arguments(policy, timing))
     assert parsed.policy == policy
     assert (parsed.host, parsed.port) == ("$(POD_IP)", 8000)
     assert (parsed.prometheus_host, parsed.prometheus_port) == ("$(POD_IP)", 29000)
@@ -66,7 +72,7 @@ def test_the_routers_own_parser_takes_the_arguments(policy: str) -> None:
 
 def test_nothing_holds_up_a_fresh_worker() -> None:
     """The defaults would: 60 s until an open circuit is tried again, 60 s between health checks."""
-    parsed = parse(router_arguments(EnvironmentLabels("dev"), "chat", "cache_aware", RequestTiming(600, 60)))
+    parsed = parse(arguments("cache_aware", RequestTiming(600, 60)))
     assert parsed.cb_timeout_duration_secs == 2
     assert parsed.cb_success_threshold == 1
     assert parsed.health_check_interval_secs == 2
@@ -78,7 +84,7 @@ def test_the_program_is_named_since_the_image_has_no_entry_point(engine: Engine)
     (container,) = pod(engine)["containers"]
     assert container["command"] == ["vllm-router"]
     assert container["image"] == "vllm/vllm-router:v0.1.17"
-    assert container["args"] == router_arguments(EnvironmentLabels("dev"), "chat", "cache_aware", CHAT.timing)
+    assert container["args"] == arguments("cache_aware", CHAT.timing)
 
 
 def test_a_router_without_workers_is_ready(engine: Engine) -> None:

@@ -49,12 +49,13 @@ def test_other_flags_of_vllm_are_ignored_and_noted() -> None:
     arguments = parse(
         [
             *("serve", "m", "--trust-remote-code", "--no-enable-chunked-prefill", "--load-format", "runai_streamer"),
-            *("--speculative-config.method", "eagle", "-cc.mode=3", "-O3", "--lora-modules", "x=y", "z=w", "-dp", "2"),
+            *("--speculative-config.method", "eagle", "-cc.mode=3", "-O3"),
+            *("--lora-target-modules", "x", "z", "-dp", "2"),
         ]
     )
     assert arguments.ignored == (
         *("--trust-remote-code", "--no-enable-chunked-prefill", "--load-format", "--speculative-config"),
-        *("-cc", "-O", "--lora-modules", "-dp"),
+        *("-cc", "-O", "--lora-target-modules", "-dp"),
     )
 
 

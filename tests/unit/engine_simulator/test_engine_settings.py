@@ -153,3 +153,27 @@ def test_impossible_variables_are_named(name: str, value: str) -> None:
 
 def test_process_age_is_that_of_this_process() -> None:
     assert 0 < process_age_seconds() < 24 * 3600
+
+
+def test_a_share_of_a_gpu_is_slower_and_a_slice_is_smaller() -> None:
+    taking_turns, slice_of_it = L4.shared(0.25, 0), H100.shared(1 / 7, 9.75)
+    assert (taking_turns.memory_gib, taking_turns.bandwidth_gb_s, taking_turns.bf16_tflops) == (22.03, 75, 30.25)
+    assert slice_of_it.memory_gib == 9.75
+    assert slice_of_it.fp8_tflops == pytest.approx(1978 / 7)
+    with pytest.raises(StartError, match="does not fit on 1 x h100"):
+        start("--max-model-len", "8192", gpu=slice_of_it)
+    whole, part = start("--max-model-len", "8192"), start("--max-model-len", "8192", gpu=taking_turns)
+    assert part.limits == whole.limits
+    assert part.cost.per_context_token == pytest.approx(4 * whole.cost.per_context_token)
+
+
+def test_shares_and_slices_are_read_from_the_environment() -> None:
+    given = read_simulation({"SIMULATION_GPU_SHARE": "0.25", "SIMULATION_GPU_MEMORY_GIB": "9.75"})
+    assert (given.gpu_share, given.memory_gib) == (0.25, 9.75)
+    for name, value in (
+        ("SIMULATION_GPU_SHARE", "0"),
+        ("SIMULATION_GPU_SHARE", "2"),
+        ("SIMULATION_GPU_MEMORY_GIB", "-1"),
+    ):
+        with pytest.raises(SimulationError, match=name):
+            read_simulation({name: value})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,22 @@ def environment(serving_stack: str) -> dict[str, Any]:
     }
 
 
+def topologies(serving_stack: str) -> dict[str, Any]:
+    """Adapters, and prefill and decode apart."""
+    with_adapters, apart = environment(serving_stack)["model_deployments"]
+    adapters = [{"name": "sql", "source": {"hugging_face": "somebody/sql"}}]
+    with_adapters = {**with_adapters, "engine": {"max_model_len": 8192, "lora_adapters": adapters}}
+    apart = {**apart, "scaling": {}, "topology": {"kind": "disaggregated"}}
+    return {**environment(serving_stack), "model_deployments": [with_adapters, apart]}
+
+
+def one_router(serving_stack: str) -> dict[str, Any]:
+    """One router before all models."""
+    models = environment(serving_stack)["model_deployments"]
+    always_on = [{**model, "scaling": {"min_replicas": 2}} for model in models]
+    return {**environment(serving_stack), "router": "shared", "model_deployments": always_on}
+
+
 def findings(resources: list[Resource], level: str) -> list[str]:
     """All that the policies of a level object to; settings as the level gives them."""
     found = []
@@ -76,8 +92,11 @@ def findings(resources: list[Resource], level: str) -> list[str]:
 
 @pytest.mark.parametrize("level", ENVIRONMENTS)
 @pytest.mark.parametrize("serving_stack", ["manifests", "production-stack"])
-def test_what_we_deploy_keeps_to_every_policy(engine: Engine, serving_stack: str, level: str) -> None:
-    config = load_environment(environment(serving_stack), "prod")
+@pytest.mark.parametrize("made", [environment, topologies, one_router])
+def test_what_we_deploy_keeps_to_every_policy(
+    engine: Engine, made: Callable[[str], dict[str, Any]], serving_stack: str, level: str
+) -> None:
+    config = load_environment(made(serving_stack), "prod")
     engine.run(lambda: build_environment(config, "prod"))
     seen = [
         Resource(type=item.type, name=item.name, inputs=json.loads(json.dumps(item.inputs, default=str)), urn=item.name)

@@ -35,7 +35,7 @@ BROKEN: Raw = {
             "node_pool": "b",
             "engine": {"max_model_len": 65_536, "extra_args": {"port": 80}, "max_num_seqs": 0},
             "simulation": {"startup_seconds": 700.5},
-            "topology": {"kind": "disaggregated"},
+            "topology": {"kind": "disaggregated", "prefill": {"min_replicas": 0}},
             "scaling": {"max_replicas": "five"},
         },
     ],
@@ -70,11 +70,11 @@ def test_every_mistake_is_found_in_order() -> None:
         "model_deployments[0].source.hugging_face",
         "model_deployments[1].engine.max_num_seqs",
         "model_deployments[1].scaling.max_replicas",
-        "model_deployments[1].topology.kind",
         "model_deployments[1].name",
         "model_deployments[1].simulation.startup_seconds",
         "model_deployments[1].engine.extra_args.port",
         "model_deployments[1].source.hugging_face",
+        "model_deployments[1].topology.prefill.min_replicas",
         "gatewy",
     ]
 

@@ -37,12 +37,6 @@ def one(**changes: object) -> str:
             "sglang",
             "model_deployments[0].engine.name: is not built yet (got 'sglang'); choose from vllm. Built so far: vllm.",
         ),
-        (
-            MODEL + "topology",
-            {"kind": "disaggregated"},
-            "model_deployments[0].topology.kind: is not built yet (got 'disaggregated'); choose from aggregated. "
-            "Built so far: aggregated.",
-        ),
     ],
 )
 def test_what_is_not_built_yet(path: str, value: object, line: str) -> None:
@@ -103,7 +97,11 @@ def test_mig() -> None:
 
 
 def test_a_shared_gpu() -> None:
-    changes = {POOL + "sharing": {"mode": "time-slicing", "replicas": 3}, MODEL + "engine__tensor_parallel": 2}
+    changes = {
+        POOL + "sharing": {"mode": "time-slicing", "replicas": 3},
+        MODEL + "engine__tensor_parallel": 2,
+        MODEL + "engine__gpu_memory_utilization": 0.85,
+    }
     assert errors(sample(**changes)) == [
         "model_deployments[0].engine.tensor_parallel: a replica cannot span GPUs of the pool l4, whose GPUs are shared "
         "(time-slicing) (got 2). Set it to 1.",

@@ -39,6 +39,8 @@ def test_the_defaults() -> None:
         "max_num_seqs": None,
         "gpu_memory_utilization": 0.85,
         "tensor_parallel": 1,
+        "lora_adapters": (),
+        "max_loras": None,
         "extra_args": {},
     }
     assert deployment.scaling.model_dump() == {

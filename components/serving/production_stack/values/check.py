@@ -81,14 +81,14 @@ class ValueProblem:
 
 
 def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Maps are merged, everything else is replaced. `modelSpec`, a list of one for us, may be given as a map."""
+    """Maps are merged, everything else is replaced. `modelSpec`, given as a map, is laid over each of ours."""
     merged = dict(base)
     for key, value in extra.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             merged[key] = overlay(old, value)
         elif key == "modelSpec" and isinstance(value, Mapping) and isinstance(old, list):
-            merged[key] = [overlay(old[0], value)]
+            merged[key] = [overlay(item, value) for item in old]
         else:
             merged[key] = value
     return merged
