@@ -32,6 +32,7 @@ ALL = PathArgs(
     preload=True,
     metadata_server=True,
     extras=True,
+    kv_transfer=True,
 )
 PORTS = (53, 80, 443, 988, 6443, 8000, 8080, 8404, 9999, 29000)
 OURS = [str(workload) for workload in Workload]
@@ -88,7 +89,9 @@ def as_json(engine: Engine, **changes: Any) -> list[dict[str, Any]]:
     return [{"metadata": {"name": name, "namespace": "inference-dev"}, "spec": spec} for name, spec in made.items()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"tls": True}, {"preload": True, "metadata_server": True, "extras": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"tls": True}, {"preload": True, "metadata_server": True, "extras": True}, {"kv_transfer": True}]
+)
 def test_open_is_what_the_table_says_and_nothing_else(engine: Engine, changes: dict[str, bool]) -> None:
     """Every pair of a world with a second environment, KEDA, Prometheus, others and the internet, at every port."""
     made = as_json(engine, **changes)
