@@ -10,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import re
 import shutil
 import tempfile
 import urllib.request
@@ -28,6 +27,7 @@ from local import cluster
 from local.layout import ClusterFiles
 from tests.local.client import ask_many
 from tests.local.conftest import Environment, deploy, engine_labels, until, write_config
+from tests.local.test_observability import Prometheus
 
 pytestmark = pytest.mark.local
 
@@ -42,6 +42,8 @@ SCALING = {
 }
 SIMULATION = {"startup_seconds": 1.0, "speedup": 20.0}
 READY_SECONDS = 60
+SCRAPED_SECONDS = 30
+TOKENS = "vllm:generation_tokens_total"
 SCALED_OBJECT = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 
 
@@ -164,12 +166,12 @@ def node_of(pod: Pod) -> str:
     return str(pod.spec.nodeName)
 
 
-def counter(pod: Pod, name: str) -> float:
-    """A metric of an engine, summed over its labels."""
-    assert pod.status is not None
-    with urllib.request.urlopen(f"http://{pod.status.podIP}:8000/metrics", timeout=5) as page:
-        text = page.read().decode()
-    return sum(float(value) for value in re.findall(rf"^{re.escape(name)}{{.*}} (\S+)$", text, re.MULTILINE))
+def await_count(environment: Environment, metric: str, pods: list[Pod], expected: float) -> None:
+    """Wait until a counter, summed over engines, is scraped with this value."""
+    names = "|".join(str(pod.metadata.name) for pod in pods if pod.metadata)
+    prometheus = Prometheus(cluster.ports(environment.files).prometheus)
+    expr = f'sum({metric}{{pod=~"{names}"}}) or vector(-1)'
+    until(lambda: prometheus.value(expr) == expected, SCRAPED_SECONDS, f"{expr} is {expected:g}")
 
 
 def listed(environment: Environment) -> dict[str, Any]:
@@ -201,7 +203,7 @@ def test_a_model_on_a_slice_of_a_gpu_has_the_memory_of_the_slice(topologies: Env
     assert pod.metadata is not None
     annotations = pod.metadata.annotations or {}
     assert float(annotations["simulation.inference.platform/gpu-memory-gib"]) < 5
-    assert counter(pod, "vllm:generation_tokens_total") == 6 * 8
+    await_count(topologies, TOKENS, [pod], 6 * 8)
 
 
 def test_an_adapters_name_wakes_its_base_model_and_is_answered(topologies: Environment) -> None:
@@ -214,7 +216,7 @@ def test_an_adapters_name_wakes_its_base_model_and_is_answered(topologies: Envir
     assert_served(topologies, "sql")
     assert_served(topologies, "legal")
     (pod,) = pods_of(topologies, "chat")
-    assert counter(pod, "vllm:generation_tokens_total") == 2 * 6 * 8
+    await_count(topologies, TOKENS, [pod], 2 * 6 * 8)
     assert [told(pod, f"--{name}") for name in ("enable-lora", "max-loras", "max-lora-rank")] == ["", "2", "16"]
 
 
@@ -227,11 +229,10 @@ def test_prefill_and_decode_share_the_work(topologies: Environment) -> None:
     until(lambda: (ready("prefill"), ready("decode")) == (1, 2), READY_SECONDS, "one prefill and two decode workers")
     assert_served(topologies, "split", count=10, tokens=8)
     prefill, decode = pods_of(topologies, "split", "prefill"), pods_of(topologies, "split", "decode")
-    assert sum(counter(pod, "vllm:generation_tokens_total") for pod in prefill) == 10
-    assert sum(counter(pod, "vllm:generation_tokens_total") for pod in decode) == 10 * 8
+    await_count(topologies, TOKENS, prefill, 10)
+    await_count(topologies, TOKENS, decode, 10 * 8)
     # What a decode worker computes of a prompt is its last token.
-    assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in decode) == 10
-    assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in prefill) >= 10
+    await_count(topologies, "vllm:request_prefill_kv_computed_tokens_sum", decode, 10)
 
 
 def paused(environment: Environment, name: str, replicas: str | None) -> None:
