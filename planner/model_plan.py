@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -158,28 +158,14 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         )
 
     result = predicted(max(1.0, limits.max_num_seqs * request.utilization))
-    split_work: dict[str, Any] = {"kv_transfer_ms": None, "prefill_workers_per_decode_worker": None}
-    ttft_ms = result.ttft_ms
+    transfer_ms = beside = None
     if item.roles:
-        transfer = transfer_of(model, item.input_tokens, item.tensor_parallel, item.kv_cache_dtype)
+        transfer_ms = 1000 * transfer_of(model, item.input_tokens, item.tensor_parallel, item.kv_cache_dtype)
         beside = prefill_per_decode(predicted(1.0).ttft_ms / 1000, result.tokens_per_s, item.output_tokens)
-        split_work = {
-            "kv_transfer_ms": round(transfer * 1000, 1),
-            "prefill_workers_per_decode_worker": round(beside, 2),
-        }
-        ttft_ms += transfer * 1000
         # A decode worker's tokens cost what the prefill workers beside it cost, too.
         hourly = None if hourly is None else hourly * (1 + beside)
     start = cold_start(request.cloud, limits.weights_gib, request.storage)
     needed = math.ceil(start.high_s / ROUND_SECONDS) * ROUND_SECONDS
-    notes = () if request.cloud == "local" else _notes(item, request, start, needed)
-    if pool.slices_per_gpu > 1:
-        notes = (*notes, f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate")
-    if item.roles:
-        notes = (
-            *notes,
-            f"prefill and decode apart: latency and cost are estimates, the transfer assumes {BANDWIDTH_GB_S:g} GB/s",
-        )
     return {
         "weights_gib": round(limits.weights_gib, 2),
         "gpu_memory": _memory(item, pool, model, gpu),
@@ -187,7 +173,7 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         "max_model_len": limits.max_model_len,
         "max_num_seqs": limits.max_num_seqs,
         "tpot_ms": round(result.tpot_ms, 2),
-        "ttft_ms": round(ttft_ms, 1),
+        "ttft_ms": round(result.ttft_ms + (transfer_ms or 0.0), 1),
         "tokens_per_s": round(result.tokens_per_s, 1),
         "latency_error": result.error,
         "ttft_error": result.ttft_error,
@@ -197,10 +183,19 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         "startup_budget_needed_s": needed,
         # A replica that is still loading has no request yet: shorter, and it would be taken away.
         "cooldown_needed_s": needed if item.min_replicas == 0 else 0,
-        "notes": notes,
-        **split_work,
+        "notes": (*(_notes(item, request, start, needed) if request.cloud != "local" else ()), *_estimates(item, pool)),
+        "kv_transfer_ms": None if transfer_ms is None else round(transfer_ms, 1),
+        "prefill_workers_per_decode_worker": None if beside is None else round(beside, 2),
         **_money(item, model, request, hourly, result.tokens_per_s, start),
     }
+
+
+def _estimates(item: ModelRequest, pool: PoolRequest) -> Iterator[str]:
+    """What makes the figures estimates, whatever rows were measured."""
+    if pool.slices_per_gpu > 1:
+        yield f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate"
+    if item.roles:
+        yield f"prefill and decode apart: latency and cost are estimates, the transfer assumes {BANDWIDTH_GB_S:g} GB/s"
 
 
 def _memory(item: ModelRequest, pool: PoolRequest, model: Model, gpu: Gpu) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import re
+import os
 import shutil
 import tempfile
 import urllib.request
@@ -27,10 +27,12 @@ from local import cluster
 from local.layout import ClusterFiles
 from tests.local.client import ask_many
 from tests.local.conftest import Environment, deploy, engine_labels, until, write_config
+from tests.local.test_observability import Prometheus
 
 pytestmark = pytest.mark.local
 
 NAME = "topology"
+CHART = os.environ.get("VLLM_STACK_CHART", "")
 SCALING = {
     "max_replicas": 1,
     "polling_interval_seconds": 1,
@@ -40,6 +42,8 @@ SCALING = {
 }
 SIMULATION = {"startup_seconds": 1.0, "speedup": 20.0}
 READY_SECONDS = 60
+SCRAPED_SECONDS = 30
+TOKENS = "vllm:generation_tokens_total"
 SCALED_OBJECT = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 
 
@@ -116,14 +120,20 @@ SHARED_ROUTER: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module", params=["manifests", *(["production-stack"] if CHART else [])])
+def serving_stack(request: pytest.FixtureRequest) -> str:
+    """The chart's only where its folder is given (VLLM_STACK_CHART)."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def topologies() -> Iterator[Environment]:
+def topologies(serving_stack: str) -> Iterator[Environment]:
     """A cluster for this file alone: another environment's nodes would have the same names."""
     root = Path(tempfile.mkdtemp(prefix="ip-"))
     made = ClusterFiles(root / NAME)
     try:
         cluster.up(made, gateway_port=0)
-        yield deploy(made, CONFIG)
+        yield deploy(made, {**CONFIG, "serving_stack": serving_stack})
     finally:
         cluster.down(made)
         shutil.rmtree(root)
@@ -134,9 +144,21 @@ def pods_of(environment: Environment, name: str, role: str = "") -> list[Pod]:
     return list(environment.client.list(Pod, namespace=environment.namespace, labels=labels))
 
 
-def arguments(pod: Pod) -> list[str]:
+def told(pod: Pod, flag: str) -> str:
+    """The last value of an engine's flag, written as one word or as two; "" for a flag alone."""
     assert pod.spec is not None
-    return list(pod.spec.containers[0].args or [])
+    container = pod.spec.containers[0]
+    words = [*(container.command or []), *(container.args or [])]
+    found = [at for at, word in enumerate(words) if word.partition("=")[0].replace("_", "-") == flag]
+    assert found, f"no {flag} among {words}"
+    _, equals, value = words[found[-1]].partition("=")
+    following = words[found[-1] + 1 : found[-1] + 2]
+    return value if equals else "".join(word for word in following if not word.startswith("--"))
+
+
+def is_ready(pod: Pod) -> bool:
+    conditions = (pod.status.conditions if pod.status else None) or []
+    return any(item.type == "Ready" and item.status == "True" for item in conditions)
 
 
 def node_of(pod: Pod) -> str:
@@ -144,12 +166,12 @@ def node_of(pod: Pod) -> str:
     return str(pod.spec.nodeName)
 
 
-def counter(pod: Pod, name: str) -> float:
-    """A metric of an engine, summed over its labels."""
-    assert pod.status is not None
-    with urllib.request.urlopen(f"http://{pod.status.podIP}:8000/metrics", timeout=5) as page:
-        text = page.read().decode()
-    return sum(float(value) for value in re.findall(rf"^{re.escape(name)}{{.*}} (\S+)$", text, re.MULTILINE))
+def await_count(environment: Environment, metric: str, pods: list[Pod], expected: float) -> None:
+    """Wait until a counter, summed over engines, is scraped with this value."""
+    names = "|".join(str(pod.metadata.name) for pod in pods if pod.metadata)
+    prometheus = Prometheus(cluster.ports(environment.files).prometheus)
+    expr = f'sum({metric}{{pod=~"{names}"}}) or vector(-1)'
+    until(lambda: prometheus.value(expr) == expected, SCRAPED_SECONDS, f"{expr} is {expected:g}")
 
 
 def listed(environment: Environment) -> dict[str, Any]:
@@ -172,7 +194,7 @@ def test_two_models_on_one_gpu_wake_and_serve_at_the_same_time(topologies: Envir
     assert found.status is not None
     assert found.status.allocatable is not None
     assert found.status.allocatable["nvidia.com/gpu.shared"] == "2"
-    assert [arguments(pod).count("--gpu-memory-utilization=0.42") for pod in pods] == [1, 1]
+    assert [told(pod, "--gpu-memory-utilization") for pod in pods] == ["0.42", "0.42"]
 
 
 def test_a_model_on_a_slice_of_a_gpu_has_the_memory_of_the_slice(topologies: Environment) -> None:
@@ -181,7 +203,7 @@ def test_a_model_on_a_slice_of_a_gpu_has_the_memory_of_the_slice(topologies: Env
     assert pod.metadata is not None
     annotations = pod.metadata.annotations or {}
     assert float(annotations["simulation.inference.platform/gpu-memory-gib"]) < 5
-    assert counter(pod, "vllm:generation_tokens_total") == 6 * 8
+    await_count(topologies, TOKENS, [pod], 6 * 8)
 
 
 def test_an_adapters_name_wakes_its_base_model_and_is_answered(topologies: Environment) -> None:
@@ -190,33 +212,27 @@ def test_an_adapters_name_wakes_its_base_model_and_is_answered(topologies: Envir
         "sql": "chat",
         "legal": "chat",
     }
-    assert topologies.replicas("chat") == (0, 0)
+    topologies.await_zero("chat")
     assert_served(topologies, "sql")
     assert_served(topologies, "legal")
     (pod,) = pods_of(topologies, "chat")
-    assert counter(pod, "vllm:generation_tokens_total") == 2 * 6 * 8
-    assert {"--enable-lora", "--max-loras=2", "--max-lora-rank=16"} < set(arguments(pod))
+    await_count(topologies, TOKENS, [pod], 2 * 6 * 8)
+    assert [told(pod, f"--{name}") for name in ("enable-lora", "max-loras", "max-lora-rank")] == ["", "2", "16"]
 
 
 def test_prefill_and_decode_share_the_work(topologies: Environment) -> None:
     """One token of each request comes from a prefill worker, all of the answer from a decode worker."""
 
     def ready(role: str) -> int:
-        (found,) = topologies.client.list(
-            Deployment,
-            namespace=topologies.namespace,
-            labels={**engine_labels("split"), "inference.platform/role": role},
-        )
-        return (found.status.readyReplicas if found.status else 0) or 0
+        return sum(is_ready(pod) for pod in pods_of(topologies, "split", role))
 
     until(lambda: (ready("prefill"), ready("decode")) == (1, 2), READY_SECONDS, "one prefill and two decode workers")
     assert_served(topologies, "split", count=10, tokens=8)
     prefill, decode = pods_of(topologies, "split", "prefill"), pods_of(topologies, "split", "decode")
-    assert sum(counter(pod, "vllm:generation_tokens_total") for pod in prefill) == 10
-    assert sum(counter(pod, "vllm:generation_tokens_total") for pod in decode) == 10 * 8
+    await_count(topologies, TOKENS, prefill, 10)
+    await_count(topologies, TOKENS, decode, 10 * 8)
     # What a decode worker computes of a prompt is its last token.
-    assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in decode) == 10
-    assert sum(counter(pod, "vllm:request_prefill_kv_computed_tokens_sum") for pod in prefill) >= 10
+    await_count(topologies, "vllm:request_prefill_kv_computed_tokens_sum", decode, 10)
 
 
 def paused(environment: Environment, name: str, replicas: str | None) -> None:
@@ -240,9 +256,9 @@ def test_requests_wait_while_a_kind_of_worker_is_missing(topologies: Environment
         assert [answer for answer in asked.result() if not answer.complete] == []
 
 
-def test_one_router_for_several_models(topologies: Environment) -> None:
+def test_one_router_for_several_models(topologies: Environment, serving_stack: str) -> None:
     """Last in the file: an update that takes the other models away and puts one router before the two that stay."""
-    write_config(topologies.files, SHARED_ROUTER)
+    write_config(topologies.files, {**SHARED_ROUTER, "serving_stack": serving_stack})
     topologies.pulumi.run("up", "--yes", "--skip-preview", "--stack", NAME)
     routers = topologies.client.list(
         Deployment, namespace=topologies.namespace, labels={"inference.platform/component": "router"}
