@@ -106,6 +106,7 @@ def build_environment(config: EnvironmentConfig, environment: str) -> Environmen
         after=(namespace,) if claim is None else (namespace, claim.resource),
         weights_claim="" if claim is None else claim.claim,
         weights_annotations={} if volume is None else volume.pod_annotations,
+        weights_whole_files=volume is not None and volume.whole_files,
         preload=claim is not None and config.weights.preload,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )

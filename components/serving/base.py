@@ -110,6 +110,7 @@ class ServingContext:
         after: what every object is created after and destroyed before: the namespace.
         weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
+        weights_whole_files: the claim takes new files from first byte to last only (`WeightsVolume.whole_files`).
         preload: a Job fills the claim with a model before the model's first pod starts.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
     """
@@ -120,6 +121,7 @@ class ServingContext:
     after: tuple[pulumi.Resource, ...] = ()
     weights_claim: str = ""
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
+    weights_whole_files: bool = False
     preload: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
 
