@@ -72,7 +72,7 @@ def _check_weights(environment: EnvironmentWish) -> Iterator[Objection]:
         yield Objection(
             field="weights.preload",
             value=False,
-            message="engines would load models into the bucket by themselves, and cannot: a mounted bucket has no rename",
+            message="engines would load models into the bucket themselves, and cannot: a mounted bucket has no rename",
             fix="Set weights.preload: true; what is in the bucket already is not loaded again.",
         )
 
