@@ -20,7 +20,7 @@ class CloudSettings(BaseModel):
     while the rest of the configuration is checked.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,6 @@ from components.pods import (
 from components.scheduling import spread_over_nodes
 from components.serving.base import ROLLOUTS, EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
-from components.serving.weights import create_download
 from components.versions import VLLM_ENGINE
 
 PORT: Final = 8000
@@ -258,6 +257,8 @@ def create_engine(parent: Component, name: str, context: ServingContext, args: M
     account = create_account(parent, name, context, args.name)
     before: list[pulumi.Resource] = [account]
     if context.preload:
+        from components.serving.weights_download import create_download
+
         before.append(create_download(parent, name, context, args))
     deployment = Deployment(
         f"{name}-engine",

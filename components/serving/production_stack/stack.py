@@ -29,7 +29,6 @@ from components.serving import engine, router
 from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.serving.production_stack.chart import ChartSource
 from components.serving.production_stack.render import chart_values, deployment_name, engine_service
-from components.serving.weights import create_download
 from components.timing import PRE_STOP_SECONDS
 
 RELEASE_TIMEOUT_SECONDS = 600
@@ -64,6 +63,8 @@ class ProductionStackModel(Component):
         account = engine.create_account(self, name, context, args.name)
         before: list[pulumi.Resource] = [account]
         if context.preload:
+            from components.serving.weights_download import create_download
+
             before.append(create_download(self, name, context, args))
         release = self._release(name, context, args, before)
         patch = self._patch(name, context, args, release)

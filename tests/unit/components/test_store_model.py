@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from components.serving.store_model import store
-from components.serving.weights import STORE_MODEL
+from components.serving.weights_download import STORE_MODEL
 
 pytestmark = pytest.mark.unit
 

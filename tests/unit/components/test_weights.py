@@ -15,7 +15,8 @@ from components.labels import EnvironmentLabels
 from components.serving.base import SecretKey, ServingContext
 from components.serving.manifests import ModelDeployment
 from components.serving.production_stack.stack import ProductionStackModel
-from components.serving.weights import STORE_MODEL, WeightsClaim, download_job_name
+from components.serving.weights import WeightsClaim
+from components.serving.weights_download import STORE_MODEL, download_job_name
 from tests.unit.components.samples import CHAT, cluster, context, deployment
 from tests.unit.conftest import Engine
 
