@@ -112,6 +112,7 @@ class CloudStack:
         kubeconfig: Path | None = None,
         account: Account | None = None,
     ) -> None:
+        self.name = name
         self.world = World(folder / "calls.jsonl")
         self.double = ProviderDouble(packages, self.world, account)
         self._pulumi = Pulumi(
