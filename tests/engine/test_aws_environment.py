@@ -71,7 +71,8 @@ def test_the_life_of_the_spot_example(cloud_stack: StackFactory) -> None:
     pods_land_on_either_group(states)
     life.pool_named(environment, "shared")["max_nodes"] += 1
     life.change_one_field(stack, environment, "double-shared", "scalingConfig.maxSize")
-    life.add_a_pool_and_a_model(stack, environment, made="double-more-spot")
+    # The autoscaler has a list of the groups that it shall try first.
+    life.add_a_pool_and_a_model(stack, environment, also_told=CONTROLLERS[:1], made="double-more-spot")
     life.pool_named(environment, "shared")["accelerator"] = "a10g"
     life.swap_the_machine(stack, environment, "NodeGroup", "double-shared")
     stack.destroy()
