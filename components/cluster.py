@@ -82,6 +82,7 @@ class WeightsVolume:
         access_mode: of the claim, ReadWriteMany or ReadOnlyMany.
         capacity: asked for; stores without a size ignore it.
         pod_annotations: of pods that mount it, e.g. for a mounting container that the cloud puts beside them.
+        whole_files: it takes new files from the first byte to the last, and knows no rename and no links: a bucket.
         after: what brings the store; a claim is made after it and destroyed before it.
     """
 
@@ -90,6 +91,7 @@ class WeightsVolume:
     access_mode: str = "ReadWriteMany"
     capacity: str = "500Gi"
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    whole_files: bool = False
     after: Sequence[pulumi.Resource] = ()
 
 

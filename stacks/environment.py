@@ -142,6 +142,7 @@ def serving_context(  # noqa: PLR0917 - what build_environment has at hand
         after=after,
         weights_claim="" if claim is None else claim.claim,
         weights_annotations={} if volume is None else volume.pod_annotations,
+        weights_whole_files=volume is not None and volume.whole_files,
         preload=claim is not None and config.weights.preload,
         image_pull_secrets=config.tenancy.image_pull_secrets,
         engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,

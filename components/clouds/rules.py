@@ -20,7 +20,7 @@ class CloudSettings(BaseModel):
     while the rest of the configuration is checked.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,7 @@ class EnvironmentWish:
         name: of the environment.
         region: "" where the cloud's default is meant.
         weights_store: where model weights are kept (`WeightsStore`).
+        preload: a Job puts them there.
         pools: all of them.
         settings: the cloud's own section; None if there is none.
     """
@@ -109,6 +110,7 @@ class EnvironmentWish:
     name: str
     region: str
     weights_store: str
+    preload: bool = False
     pools: Sequence[PoolWish] = ()
     settings: CloudSettings | None = None
 

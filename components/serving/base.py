@@ -131,6 +131,7 @@ class ServingContext:
         after: what every object is created after and destroyed before: the namespace.
         weights_claim: claim that holds model weights; "" where each pod keeps its own copy.
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
+        weights_whole_files: the claim takes new files from first byte to last only (`WeightsVolume.whole_files`).
         preload: a Job fills the claim with a model before the model's first pod starts.
         image_pull_secrets: names of the Secrets that images are fetched with.
         engines_as_root: engines run as root; False: as the image's user 2000.
@@ -144,6 +145,7 @@ class ServingContext:
     after: tuple[pulumi.Resource, ...] = ()
     weights_claim: str = ""
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
+    weights_whole_files: bool = False
     preload: bool = False
     image_pull_secrets: tuple[str, ...] = ()
     engines_as_root: bool = False

@@ -62,7 +62,6 @@ from components.scheduling import spread_over_nodes
 from components.serving.base import ROLLOUTS, EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
 from components.serving.topologies import Workers
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
-from components.serving.weights import create_download
 from components.versions import VLLM_ENGINE
 
 PORT: Final = 8000
@@ -271,6 +270,8 @@ def create_engines(
     """
     before: list[pulumi.Resource] = [create_account(parent, name, context, args.name)]
     if context.preload:
+        from components.serving.weights_download import create_download
+
         before.append(create_download(parent, name, context, args))
     return {workers.kind: _create_workers(parent, name, context, args, workers, before) for workers in args.workers}
 

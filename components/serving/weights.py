@@ -1,53 +1,28 @@
-"""Model weights in a place that outlives pods: the claim that all engines mount, and the Job that fills it.
+"""Model weights in a place that outlives pods: the claim that all engines mount.
 
-Without such a place (node-disk) each pod downloads its own copy and these are not made.
+Without such a place (node-disk) each pod downloads its own copy and it is not made.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes.batch.v1 import Job, JobSpecArgs
 from pulumi_kubernetes.core.v1 import (
-    ContainerArgs,
-    EnvVarArgs,
-    EnvVarSourceArgs,
-    LocalObjectReferenceArgs,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpecArgs,
-    PersistentVolumeClaimVolumeSourceArgs,
-    PodSpecArgs,
-    PodTemplateSpecArgs,
-    SecretKeySelectorArgs,
-    VolumeArgs,
-    VolumeMountArgs,
     VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.base import Component
 from components.cluster import ClusterHandle, WeightsVolume
-from components.labels import EnvironmentLabels, Workload
-from components.pods import SKIP_AWAIT, confined, engine_pod_security
-from components.scheduling import on_system_nodes
-from components.serving.base import ModelDeploymentArgs, ServingContext
-from components.versions import VLLM_ENGINE
+from components.labels import EnvironmentLabels
+from components.pods import SKIP_AWAIT
 
 CLAIM: Final = "weights"
 MOUNT: Final = "/weights"
 """Where the claim is mounted, and Hugging Face's home (HF_HOME) in every pod that mounts it."""
-
-DOWNLOAD: Final = (
-    "import sys; from huggingface_hub import snapshot_download; [print(snapshot_download(id)) for id in sys.argv[1:]]"
-)
-"""Hugging Face's own client: it resumes, and checks every file against the hub's checksum."""
-
-DOWNLOAD_TIMEOUT: Final = "2h"
-"""Longest wait for a model's download; 700 GB at 100 MB/s."""
-
-DOWNLOAD_ATTEMPTS: Final = 4
 
 
 class WeightsClaim(Component):
@@ -84,66 +59,3 @@ class WeightsClaim(Component):
             opts=self.child(),
         )
         self.register_outputs({"claim": self.claim})
-
-
-def download_job_name(args: ModelDeploymentArgs) -> str:
-    """Name of the Job; other weights get another Job, since a Job cannot be changed."""
-    weights = " ".join(args.engine.downloads)
-    return f"{args.name}-weights-{hashlib.sha256(weights.encode()).hexdigest()[:8]}"
-
-
-def create_download(parent: Component, name: str, context: ServingContext, args: ModelDeploymentArgs) -> Job:
-    """The Job that downloads a model into the claim before its first pod starts.
-
-    Args:
-        parent: the model deployment's component.
-        name: its logical name.
-        context: where; with a claim.
-        args: what is served.
-    """
-    placement = on_system_nodes(cpu="1", memory="4Gi", selector=context.cluster.system_nodes)
-    labels = context.labels.of(Workload.WEIGHTS, args.name)
-    variables = [EnvVarArgs(name="HF_HOME", value=MOUNT)]
-    token = args.engine.hugging_face_token
-    if token is not None:
-        reference = SecretKeySelectorArgs(name=token.secret, key=token.key)
-        variables.append(EnvVarArgs(name="HF_TOKEN", value_from=EnvVarSourceArgs(secret_key_ref=reference)))
-    return Job(
-        f"{name}-weights",
-        metadata=ObjectMetaArgs(name=download_job_name(args), namespace=context.labels.namespace, labels=labels),
-        spec=JobSpecArgs(
-            backoff_limit=DOWNLOAD_ATTEMPTS,
-            template=PodTemplateSpecArgs(
-                metadata=ObjectMetaArgs(labels=labels, annotations=dict(context.weights_annotations) or None),
-                spec=PodSpecArgs(
-                    restart_policy="Never",
-                    image_pull_secrets=[LocalObjectReferenceArgs(name=item) for item in context.image_pull_secrets]
-                    or None,
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    security_context=engine_pod_security(as_root=context.engines_as_root),
-                    node_selector=placement.node_selector,
-                    containers=[
-                        ContainerArgs(
-                            name="download",
-                            image=VLLM_ENGINE,
-                            command=["python3", "-c", DOWNLOAD, *args.engine.downloads],
-                            env=variables,
-                            resources=placement.resources.as_requirements(),
-                            security_context=confined(),
-                            volume_mounts=[VolumeMountArgs(name=CLAIM, mount_path=MOUNT)],
-                        )
-                    ],
-                    volumes=[
-                        VolumeArgs(
-                            name=CLAIM,
-                            persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(
-                                claim_name=context.weights_claim
-                            ),
-                        )
-                    ],
-                ),
-            ),
-        ),
-        opts=parent.child(timeout=DOWNLOAD_TIMEOUT),
-    )

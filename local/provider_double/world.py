@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -156,7 +156,7 @@ class World:
         with self._lock:
             self._things.pop((type_, identifier), None)
 
-    def drift(self, type_: str, name: str, changes: dict[str, object]) -> None:
+    def drift(self, type_: str, name: str, changes: Mapping[str, object]) -> None:
         """Change properties behind Pulumi's back, as an autoscaler or a person does.
 
         Args:

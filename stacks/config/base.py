@@ -36,4 +36,4 @@ FlagValue = Annotated[
 class Strictly(BaseModel):
     """Base of all: no unknown keys, no changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)

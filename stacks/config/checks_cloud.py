@@ -113,13 +113,14 @@ def settings_of(config: EnvironmentConfig) -> CloudSettings | None:
 
 def environment_wish(config: EnvironmentConfig) -> EnvironmentWish | None:
     """The environment as the cloud's rules want it; None if a needed field is broken."""
-    if not has(config, "region", "weights") or not has(config.weights, "store"):
+    if not has(config, "region", "weights") or not has(config.weights, "store", "preload"):
         return None
     pools = config.node_pools if has(config, "node_pools") else ()
     return EnvironmentWish(
         name="",
         region=config.region or "",
         weights_store=config.weights.store.value,
+        preload=config.weights.preload,
         pools=[wish for pool in pools if (wish := wish_of(pool)) is not None],
         settings=_whole(settings_of(config)),
     )

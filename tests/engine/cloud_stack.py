@@ -23,11 +23,19 @@ from local.layout import REPOSITORY, tool
 from local.provider_double import Call, Fault, ProviderDouble, World
 from local.provider_double.clouds import Account
 from local.provider_double.sdk_types import PACKAGES
-from local.pulumi_cli import Pulumi
+from local.pulumi_cli import KUBECONFIG_VARIABLE, Pulumi
+from tests.engine.inline_program import InlineProgram
 
 CLOUD_PACKAGES = {"aws": "aws", "azure": "azure-native", "gcp": "gcp"}
 UNCHANGED = frozenset({"same", "read"})
 WHERE = ("--non-interactive", "-C")
+ONLY_AT_THE_END = {
+    "PULUMI_EXPERIMENTAL": "true",
+    "PULUMI_SKIP_CHECKPOINTS": "true",
+    "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+}
+"""The state is written once per command. The engine writes it twice per resource, in case that it is killed: half of
+the time of a test where it is not."""
 
 
 class EngineError(AssertionError):
@@ -77,6 +85,10 @@ class Preview:
 class CloudStack:
     """One stack in a folder of its own.
 
+    The repository's program runs in this process (`InlineProgram`), and its state is written at the end of a command;
+    any other program runs in a process of its own, and its state is written all the time. ``own_process`` of a command
+    runs the repository's program as a user does.
+
     Args:
         folder: empty folder for state and configuration.
         packages: providers to stand in for.
@@ -100,17 +112,22 @@ class CloudStack:
         kubeconfig: Path | None = None,
         account: Account | None = None,
     ) -> None:
+        self.name = name
         self.world = World(folder / "calls.jsonl")
         self.double = ProviderDouble(packages, self.world, account)
         self._pulumi = Pulumi(
             name, folder / "state", kubeconfig or folder / "kubeconfig", program, folder / f"Pulumi.{name}.yaml"
         )
+        inline = {KUBECONFIG_VARIABLE: str(self._pulumi.kubeconfig)}
+        self._inline = InlineProgram(program, inline) if program == REPOSITORY else None
         self._config = dict(config or {})
         self.configure(environment)
 
     def start(self) -> CloudStack:
         """Listen, and make the stack."""
         self.double.__enter__()
+        if self._inline:
+            self._inline.start()
         self._pulumi.backend.mkdir(parents=True, exist_ok=True)
         self._pulumi.create_stack()
         return self
@@ -118,6 +135,8 @@ class CloudStack:
     def stop(self) -> None:
         """Stop listening."""
         self.double.__exit__(None, None, None)
+        if self._inline:
+            self._inline.stop()
 
     def configure(self, environment: dict[str, Any] | None, **more: Any) -> None:
         """Set the configuration; the next command goes by it."""
@@ -130,13 +149,17 @@ class CloudStack:
 
     # Commands
 
-    def process(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def process(self, *arguments: str, own_process: bool = False, **options: Any) -> subprocess.Popen[str]:
         """Start a pulumi command and do not wait, to kill it for instance."""
         configured = arguments[0] in {"up", "preview", "refresh", "destroy"}
         config = ["--config-file", str(self._pulumi.config_file)] if configured else []
+        runs_program = arguments[0] in {"up", "preview"} and not own_process
+        inline = self._inline.options if self._inline and runs_program else ()
+        command = [tool("pulumi"), *arguments, *inline, "--stack", self._pulumi.stack, *config, *WHERE]
+        writing = ONLY_AT_THE_END if self._inline else {}
         return subprocess.Popen(
-            [tool("pulumi"), *arguments, "--stack", self._pulumi.stack, *config, *WHERE, str(self._pulumi.program)],
-            env={**self._pulumi.environment(), **self.double.environment()},
+            [*command, str(self._pulumi.program)],
+            env={**self._pulumi.environment(), **self.double.environment(), **writing},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,21 +167,21 @@ class CloudStack:
             **options,
         )
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, own_process: bool = False) -> subprocess.CompletedProcess[str]:
         """Run a pulumi command.
 
         Raises:
             EngineError: it failed and ``check`` is set.
         """
-        process = self.process(*arguments)
+        process = self.process(*arguments, own_process=own_process)
         output, errors = process.communicate()
         if check and process.returncode:
             raise EngineError(f"pulumi {' '.join(arguments)}\n{output[-6000:]}\n{errors[-6000:]}")
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
-    def preview(self, *options: str) -> Preview:
+    def preview(self, *options: str, own_process: bool = False) -> Preview:
         """`pulumi preview --json`."""
-        return Preview(json.loads(self.run("preview", "--json", *options).stdout)["steps"])
+        return Preview(json.loads(self.run("preview", "--json", *options, own_process=own_process).stdout)["steps"])
 
     def preview_no_changes(self) -> None:
         """A preview that fails if anything would change."""

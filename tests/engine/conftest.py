@@ -10,6 +10,8 @@ import pytest
 
 from tests.engine.cloud_stack import CloudStack, packages_of, sdk_missing, write_program
 
+pytest.register_assert_rewrite("tests.engine.life")
+
 StackFactory = Callable[..., CloudStack]
 
 

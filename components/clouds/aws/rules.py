@@ -66,6 +66,17 @@ class AwsRules:
         settings = settings_of(environment)
         yield from _check_environment_zones(region, settings)
         yield from _check_settings(settings)
+        yield from _check_weights(environment)
+
+
+def _check_weights(environment: EnvironmentWish) -> Iterator[Objection]:
+    if environment.weights_store == "object-store" and not environment.preload:
+        yield Objection(
+            field="weights.preload",
+            value=False,
+            message="engines would load models into the bucket themselves, and cannot: a mounted bucket has no rename",
+            fix="Set weights.preload: true; what is in the bucket already is not loaded again.",
+        )
 
 
 def settings_of(environment: EnvironmentWish) -> AwsSettings:

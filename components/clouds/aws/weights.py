@@ -243,6 +243,7 @@ class BucketWeights(Component):
             storage_class="",
             volume_name=f"weights-{args.environment}",
             capacity=CLAIM_CAPACITY,
+            whole_files=True,
             after=(volume,),
         )
         self.register_outputs({"bucket": bucket.id})

@@ -104,7 +104,12 @@ class Weights(Component):
             ),
         )
         self.volume = WeightsVolume(
-            storage_class="", volume_name=f"{WEIGHTS}-{environment}", capacity=capacity, after=(volume,)
+            storage_class="",
+            volume_name=f"{WEIGHTS}-{environment}",
+            capacity=capacity,
+            # BlobFuse renames by copying and has no locks (learn.microsoft.com, BlobFuse compared with Linux).
+            whole_files=not files,
+            after=(volume,),
         )
         self.register_outputs({"account": account.name})
 

@@ -37,7 +37,8 @@ class ExistingCloud:
         if args.weights_store == "node-disk":
             return None
         if settings.weights_volume is not None:
-            return WeightsVolume(storage_class="", volume_name=settings.weights_volume)
+            bucket = args.weights_store == "object-store"
+            return WeightsVolume(storage_class="", volume_name=settings.weights_volume, whole_files=bucket)
         return WeightsVolume(storage_class=settings.storage_class or "")
 
 

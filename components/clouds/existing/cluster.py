@@ -80,9 +80,11 @@ def _from_stack(
     parent: Component, name: str, settings: ExistingSettings
 ) -> tuple[pulumi.Output[str], pulumi.Input[str] | None]:
     # The child's name is what the engine shows; which stack is read is in its inputs.
-    reference = pulumi.StackReference(f"{name}-stack", stack_name=settings.stack, opts=parent.child())
+    # The reference's state has all outputs of that stack, which may export a kubeconfig without marking it.
+    secret = pulumi.ResourceOptions(additional_secret_outputs=["outputs"])
+    opts = pulumi.ResourceOptions.merge(parent.child(), secret)
+    reference = pulumi.StackReference(f"{name}-stack", stack_name=settings.stack, opts=opts)
     contents = reference.require_output(settings.stack_output)
-    # A stack may export it without marking it: here it is a secret all the same.
     return pulumi.Output.secret(contents), None
 
 

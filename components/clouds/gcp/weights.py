@@ -162,6 +162,8 @@ class BucketWeights(Component):
             volume_name=volume_name,
             capacity=BUCKET_CAPACITY,
             pod_annotations={FUSE_ANNOTATION: "true"},
+            # Only new files that are written in sequence go straight to the bucket (gcsfuse docs/semantics.md).
+            whole_files=True,
             after=(volume, grant),
         )
         self.register_outputs({"volume": volume_name})

@@ -31,7 +31,6 @@ from components.serving.production_stack.chart import ChartSource
 from components.serving.production_stack.render import chart_values, deployment_name, engine_service
 from components.serving.scaling import scaling_of
 from components.serving.topologies import Workers
-from components.serving.weights import create_download
 from components.timing import PRE_STOP_SECONDS
 
 RELEASE_TIMEOUT_SECONDS = 600
@@ -66,6 +65,8 @@ class ProductionStackModel(Component):
         account = engine.create_account(self, name, context, args.name)
         before: list[pulumi.Resource] = [account]
         if context.preload:
+            from components.serving.weights_download import create_download
+
             before.append(create_download(self, name, context, args))
         release = self._release(name, context, args, before)
         groups = []

@@ -17,6 +17,8 @@ from components.scheduling import GPU_TAINT, GpuPool, Sharing, Taint
 from tests.unit.conftest import Engine, RecordingMocks
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
+GROUP = "prod-group0a1b2c3d"
+CREDENTIALS = "azure-native:containerservice:listManagedCluster{}Credentials"
 KUBECONFIG = "apiVersion: v1\nkind: Config\n"
 RESERVATION = f"{SUBSCRIPTION}/resourceGroups/held/providers/Microsoft.Compute/capacityReservationGroups/h100"
 SPOT_TAINT = Taint("kubernetes.azure.com/scalesetpriority", "spot", "NoSchedule")
@@ -119,3 +121,25 @@ def build(pools: Sequence[NodePoolArgs] = (), settings: dict[str, Any] | None = 
     cloud.create_node_pools("prod", pools, handle)
     cloud.create_weights("prod", args, handle)
     return handle
+
+
+def made(engine: AzureEngine, settings: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Inputs of the cluster that these wishes make."""
+    engine.run(lambda: build(settings=settings, **changes))
+    return engine.one("ManagedCluster", "prod-cluster")
+
+
+def awaited(output: pulumi.Input[Any]) -> tuple[Any, bool]:
+    """Value of an output, and whether it is secret."""
+    assert isinstance(output, pulumi.Output)
+    box: list[tuple[Any, bool]] = []
+
+    async def read() -> None:
+        box.append((await output.future(), await output.is_secret()))
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def program() -> Any:
+        return pulumi.Output.from_input(read())
+
+    program()
+    return box[0]

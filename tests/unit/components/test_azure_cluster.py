@@ -18,54 +18,29 @@ from components.base import Component
 from components.clouds import load_cloud
 from components.clouds.azure.cloud import AzureCloud
 from components.clouds.azure.handle import AzureClusterHandle, azure_handle
-from components.clouds.azure.identity import role
-from components.clouds.azure.secrets_key import unique_name
 from components.clouds.gcp.settings import GcpSettings
 from components.cluster import Capability
 from components.versions import AZURE_KUBERNETES_VERSION
 from tests.unit.components.azure_samples import (
-    KUBECONFIG,
+    GROUP,
     SUBSCRIPTION,
     AzureEngine,
+    awaited,
     azure_engine,
     build,
     cluster_args,
+    made,
     pool_args,
 )
 from tests.unit.components.samples import cluster as other_cluster
 
 pytestmark = pytest.mark.unit
 
-GROUP = "prod-group0a1b2c3d"
-CREDENTIALS = "azure-native:containerservice:listManagedCluster{}Credentials"
-
 
 @pytest.fixture
 def engine() -> Iterator[AzureEngine]:
     with azure_engine() as made:
         yield made
-
-
-def made(engine: AzureEngine, settings: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Inputs of the cluster that these wishes make."""
-    engine.run(lambda: build(settings=settings, **changes))
-    return engine.one("ManagedCluster", "prod-cluster")
-
-
-def awaited(output: pulumi.Input[Any]) -> tuple[Any, bool]:
-    """Value of an output, and whether it is secret."""
-    assert isinstance(output, pulumi.Output)
-    box: list[tuple[Any, bool]] = []
-
-    async def read() -> None:
-        box.append((await output.future(), await output.is_secret()))
-
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]
-    def program() -> Any:
-        return pulumi.Output.from_input(read())
-
-    program()
-    return box[0]
 
 
 def test_a_cluster_is_exactly_this(engine: AzureEngine) -> None:
@@ -229,96 +204,6 @@ def test_a_private_endpoint(engine: AzureEngine) -> None:
     }
 
 
-def test_the_roles_of_the_control_plane(engine: AzureEngine) -> None:
-    engine.run(build)
-    definitions = f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions"
-    provider = f"{SUBSCRIPTION}/resourceGroups/{GROUP}/providers"
-    assert engine.one("RoleAssignment", "prod-identity-network") == {
-        "principalId": "principal",
-        "principalType": "ServicePrincipal",
-        "roleDefinitionId": f"{definitions}/4d97b98b-1d4f-4787-a291-c67834d212e7",
-        "scope": f"{provider}/prod-network-vnet",
-    }
-    user = engine.one("RoleAssignment", "prod-secrets-user")
-    assert user["roleDefinitionId"] == f"{definitions}/12338af0-0e69-4776-bea7-57ae8d297424"
-    assert user["scope"] == f"{provider}/prod-secrets-vault"
-
-
-def test_a_role_is_in_the_subscription_of_its_scope() -> None:
-    scope = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/virtualNetworks/v"
-    assert role(scope, "R") == "/subscriptions/S/providers/Microsoft.Authorization/roleDefinitions/R"
-
-
-def test_the_key_vault_cannot_be_purged(engine: AzureEngine) -> None:
-    engine.run(build)
-    vault = engine.one("Vault", "prod-secrets-vault")
-    assert (
-        vault["properties"].items()
-        >= {
-            "tenantId": "tenant",
-            "sku": {"family": "A", "name": "standard"},
-            "enableRbacAuthorization": True,
-            "enablePurgeProtection": True,
-            "enableSoftDelete": True,
-            "softDeleteRetentionInDays": 7,
-        }.items()
-    )
-    assert vault["vaultName"].startswith("kv")
-    assert len(vault["vaultName"]) == 24
-    key = engine.one("keyvault:Key", "prod-secrets-key")
-    assert key["properties"] == {"kty": "RSA", "keySize": 2048, "keyOps": ["encrypt", "decrypt"]}
-
-
-def test_secrets_may_keep_the_platforms_key(engine: AzureEngine) -> None:
-    assert made(engine, {"encrypt_secrets": False})["securityProfile"] == {"workloadIdentity": {"enabled": True}}
-    assert not [item for item in engine.seen if "keyvault" in item.type]
-    assert engine.mocks.calls == [(CREDENTIALS.format("Admin"), {"resourceGroupName": GROUP, "resourceName": "prod"})]
-
-
-def test_names_that_the_world_shares_come_from_the_group() -> None:
-    one, other = unique_name("kv", "/subscriptions/s/resourceGroups/a", 24), unique_name("kv", "/Subscriptions/s/b", 24)
-    assert one != other
-    assert one == unique_name("kv", "/SUBSCRIPTIONS/s/resourceGroups/A", 24)
-    assert one.isalnum()
-
-
-def test_the_audit_log(engine: AzureEngine) -> None:
-    engine.run(lambda: build(settings={"log_retention_days": 90}))
-    workspace = engine.one("Workspace", "prod-audit-workspace")
-    assert (workspace["retentionInDays"], workspace["sku"]) == (90, {"name": "PerGB2018"})
-    setting = engine.one("DiagnosticSetting", "prod-audit-setting")
-    provider = f"{SUBSCRIPTION}/resourceGroups/{GROUP}/providers"
-    assert setting["resourceUri"] == f"{provider}/prod-cluster"
-    assert setting["workspaceId"] == f"{provider}/prod-audit-workspace"
-    assert setting["logs"] == [
-        {"category": "kube-audit-admin", "enabled": True},
-        {"category": "guard", "enabled": True},
-    ]
-
-
-def test_no_audit_log(engine: AzureEngine) -> None:
-    engine.run(lambda: build(audit_logs=False))
-    assert not [item for item in engine.seen if "audit" in item.name]
-
-
-def test_who_signs_in(engine: AzureEngine) -> None:
-    group = "00000000-0000-0000-0000-00000000000a"
-    cluster = made(engine, {"local_accounts": False, "azure_rbac": True, "admin_group_ids": (group,)})
-    assert cluster["disableLocalAccounts"] is True
-    assert cluster["aadProfile"] == {"managed": True, "enableAzureRBAC": True, "adminGroupObjectIDs": [group]}
-    assert (
-        CREDENTIALS.format("User"),
-        {"resourceGroupName": GROUP, "resourceName": "prod", "format": "exec"},
-    ) in engine.mocks.calls
-
-
-def test_the_kubeconfig_is_secret(engine: AzureEngine) -> None:
-    handle = engine.run(build)
-    assert awaited(handle.kubeconfig) == (KUBECONFIG, True)
-    provider = engine.one("providers:kubernetes", "prod-provider")
-    assert provider["clusterIdentifier"].endswith("/prod-cluster")
-
-
 def test_the_lock_and_pulumis_own_protection(engine: AzureEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     protected: list[bool | None] = []
     original = Component.child
@@ -416,75 +301,6 @@ def test_the_handle_has_what_pools_and_weights_need(engine: AzureEngine) -> None
     assert awaited(handle.kubelet_object_id)[0] == "kubelet-object"
     assert awaited(handle.kubelet_client_id)[0] == "kubelet-client"
     assert (handle.location, handle.node_auto_provisioning) == ("eastus", False)
-
-
-def test_files_are_an_nfs_share_for_the_nodes_alone(engine: AzureEngine) -> None:
-    engine.run(lambda: build(weights_store="shared-files", settings={"weights_gib": 2048}))
-    account = engine.one("StorageAccount", "prod-weights-account")
-    name = account["accountName"]
-    assert (account["kind"], account["sku"]) == ("FileStorage", {"name": "Premium_LRS"})
-    assert account["enableHttpsTrafficOnly"] is False
-    assert account["allowSharedKeyAccess"] is False
-    assert account["networkRuleSet"]["defaultAction"] == "Deny"
-    (rule,) = account["networkRuleSet"]["virtualNetworkRules"]
-    assert rule["virtualNetworkResourceId"].endswith("/prod-network-nodes")
-    share = engine.one("FileShare", "prod-weights-share")
-    assert (share["enabledProtocols"], share["shareQuota"], share["accountName"]) == ("NFS", 2048, name)
-    spec = engine.one("PersistentVolume", "prod-weights-volume")["spec"]
-    assert spec["csi"] == {
-        "driver": "file.csi.azure.com",
-        "volumeHandle": f"{name}_weights",
-        "volumeAttributes": {
-            "resourceGroup": GROUP,
-            "storageAccount": name,
-            "shareName": "weights",
-            "protocol": "nfs",
-        },
-    }
-    assert spec["capacity"] == {"storage": "2048Gi"}
-    assert engine.one("ManagedCluster", "prod-cluster")["storageProfile"] == {"blobCSIDriver": {"enabled": False}}
-
-
-def test_objects_are_a_container_that_the_nodes_identity_reads(engine: AzureEngine) -> None:
-    engine.run(lambda: build(weights_store="object-store"))
-    account = engine.one("StorageAccount", "prod-weights-account")
-    assert (account["kind"], account["enableHttpsTrafficOnly"]) == ("StorageV2", True)
-    assert engine.one("BlobContainer", "prod-weights-container")["publicAccess"] == "None"
-    nodes = engine.one("RoleAssignment", "prod-weights-nodes")
-    assert nodes["principalId"] == "kubelet-object"
-    assert nodes["roleDefinitionId"].endswith("/ba92f5b4-2d11-453d-a403-e96b0029c9fe")
-    spec = engine.one("PersistentVolume", "prod-weights-volume")["spec"]
-    assert spec["csi"]["volumeAttributes"] == {
-        "resourceGroup": GROUP,
-        "storageAccount": account["accountName"],
-        "containerName": "weights",
-        "protocol": "fuse2",
-        "AzureStorageAuthType": "MSI",
-        "AzureStorageIdentityClientID": "kubelet-client",
-    }
-    assert engine.one("ManagedCluster", "prod-cluster")["storageProfile"] == {"blobCSIDriver": {"enabled": True}}
-
-
-@pytest.mark.parametrize("store", ["shared-files", "object-store"])
-def test_pods_claim_the_volume_that_is_there(engine: AzureEngine, store: str) -> None:
-    def program() -> Any:
-        cloud, args = AzureCloud(), cluster_args(weights_store=store)
-        return cloud.create_weights("prod", args, cloud.create_cluster("prod", args))
-
-    volume = engine.run(program)
-    assert (volume.storage_class, volume.volume_name, volume.access_mode) == ("", "weights-prod", "ReadWriteMany")
-    assert len(volume.after) == 1
-    assert engine.one("PersistentVolume", "prod-weights-volume")["metadata"]["name"] == "weights-prod"
-
-
-def test_node_disk_needs_nothing(engine: AzureEngine) -> None:
-    engine.run(build)
-    assert not [item for item in engine.seen if "weights" in item.name]
-
-
-def test_an_unknown_store_is_refused(engine: AzureEngine) -> None:
-    with pytest.raises(ValueError, match="shared-files or object-store, not in 'floppy'"):
-        engine.run(lambda: build(weights_store="floppy"))
 
 
 def test_another_clouds_settings_and_cluster_are_refused(engine: AzureEngine) -> None:

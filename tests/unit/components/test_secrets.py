@@ -20,7 +20,7 @@ from components.serving.base import SecretKey
 from components.serving.engine import create_engines
 from components.serving.manifests import Manifests
 from components.serving.production_stack.render import chart_values
-from components.serving.weights import create_download
+from components.serving.weights_download import create_download
 from stacks.config import load_environment
 from stacks.config.pod_security import needs_baseline, pod_security
 from stacks.config.vocabulary import EngineName

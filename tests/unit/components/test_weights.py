@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 from pulumi_kubernetes import Provider
 
-from components.cluster import WeightsVolume
+from components.cluster import NodeSelection, WeightsVolume
 from components.labels import EnvironmentLabels
 from components.serving.base import SecretKey, ServingContext
 from components.serving.manifests import ModelDeployment
 from components.serving.production_stack.stack import ProductionStackModel
-from components.serving.weights import WeightsClaim, download_job_name
+from components.serving.weights import WeightsClaim
+from components.serving.weights_download import STORE_MODEL, download_job_name
 from tests.unit.components.samples import CHAT, cluster, context, deployment
 from tests.unit.conftest import Engine
 
@@ -75,6 +76,49 @@ def test_a_job_downloads_the_model_and_the_engines_stay_offline(engine: Engine) 
     assert container["volumeMounts"] == [{"name": "weights", "mountPath": "/weights"}]
     engines = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "HF_HUB_OFFLINE", "value": "1"} in engines
+
+
+def test_the_job_goes_where_the_clusters_owner_keeps_such_pods(engine: Engine) -> None:
+    """`existing.node_pools` may say that the CPU nodes carry another label than ours."""
+
+    def program() -> None:
+        owned = replace(stored(preload=True).cluster, selections={"system": NodeSelection(labels={"role": "apps"})})
+        ModelDeployment("chat", replace(stored(preload=True), cluster=owned), CHAT)
+
+    engine.run(program)
+    assert engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]["nodeSelector"] == {"role": "apps"}
+
+
+def test_a_store_of_whole_files_is_filled_by_way_of_a_disk(engine: Engine) -> None:
+    """Nothing of the client's own is kept in the store: no cache, no locks, no file that is to be renamed."""
+    token = SecretKey("hugging-face", "token")
+    args = deployment(engine=replace(CHAT.engine, hugging_face_token=token))
+    engine.run(lambda: ModelDeployment("chat", replace(stored(preload=True), weights_whole_files=True), args))
+    pod = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"] == [
+        "python3",
+        "-c",
+        STORE_MODEL,
+        "/weights/hub",
+        "/scratch/files",
+        "meta-llama/Llama-3.1-8B-Instruct",
+    ]
+    assert container["env"] == [
+        {"name": "HF_HOME", "value": "/scratch/home"},
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token"}}},
+    ]
+    assert container["volumeMounts"] == [
+        {"name": "weights", "mountPath": "/weights"},
+        {"name": "scratch", "mountPath": "/scratch"},
+    ]
+    assert pod["volumes"] == [
+        {"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    # The engines read as from any other store.
+    variables = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "HF_HOME", "value": "/weights"} in variables
 
 
 def test_the_production_stack_does_the_same(engine: Engine) -> None:

@@ -33,7 +33,7 @@ def random_environment(random: Random, wrong: float = 0.0) -> Raw:
         "region": region,
         "node_pools": pools,
         "model_deployments": [_deployment(random, index, pool) for index, pool in enumerate(pools)],
-        "weights": {"store": random.choice(["node-disk", "shared-files", "object-store"])},
+        "weights": _weights(random),
         "cluster": {
             "private_endpoint": random.random() < 0.5,
             "audit_logs": random.random() < 0.5,
@@ -47,6 +47,13 @@ def random_environment(random: Random, wrong: float = 0.0) -> Raw:
     if wrong:
         _spoil(random, raw, wrong)
     return raw
+
+
+def _weights(random: Random) -> Raw:
+    store = random.choice(["node-disk", "shared-files", "object-store"])
+    # Mostly as it has to be: not with node-disk, and never without for a bucket.
+    fitting = {"node-disk": False, "shared-files": random.random() < 0.5, "object-store": True}[store]
+    return {"store": store, "preload": fitting if random.random() < 0.9 else not fitting}
 
 
 def _pool(random: Random, name: str, region: str) -> Raw:

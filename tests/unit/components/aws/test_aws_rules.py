@@ -170,3 +170,14 @@ def test_the_default_zones_are_there() -> None:
 def test_capacity_blocks_are_for_machines_of_the_catalogue() -> None:
     families = {key.partition(".")[0] for key, row in instances().items() if row.cloud == "aws"}
     assert set(CAPACITY_BLOCK_FAMILIES) <= families
+
+
+def test_a_bucket_is_filled_by_a_job() -> None:
+    """Mountpoint for S3 has no rename, by which an engine's own download ends."""
+    assert errors(sample(cloud="aws", serving_stack="manifests", weights__store="object-store")) == [
+        "weights.preload: engines would load models into the bucket themselves, and cannot: a mounted bucket has no "
+        "rename (got False). Set weights.preload: true; what is in the bucket already is not loaded again."
+    ]
+    assert (
+        errors(sample(cloud="aws", serving_stack="manifests", weights={"store": "object-store", "preload": True})) == []
+    )

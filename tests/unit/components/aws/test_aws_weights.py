@@ -91,6 +91,7 @@ def test_lustre_is_a_volume_that_is_there(engine: Engine) -> None:
     }
     assert volume is not None
     assert (volume.storage_class, volume.volume_name, volume.capacity) == ("", "weights-prod", "4800Gi")
+    assert volume.whole_files is False
 
 
 def test_a_bucket_that_pods_mount(engine: Engine) -> None:
@@ -118,7 +119,7 @@ def test_a_bucket_that_pods_mount(engine: Engine) -> None:
     }
     assert "region us-east-1" in volume_spec["mountOptions"]
     assert volume is not None
-    assert (volume.storage_class, volume.volume_name) == ("", "weights-prod")
+    assert (volume.storage_class, volume.volume_name, volume.whole_files) == ("", "weights-prod", True)
 
 
 @pytest.mark.parametrize(("protected", "force"), [(False, True), (True, False)])

@@ -7,51 +7,35 @@ accept the inputs is for the contract tests, and that pods run for the local tes
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
-import yaml
 
-from local.layout import REPOSITORY
+from tests.engine import life
 from tests.engine.cloud_stack import CloudStack
 from tests.engine.conftest import StackFactory
+from tests.engine.life import example, pool_named
 
 pytestmark = pytest.mark.engine
 
-EXAMPLES = ("azure-prod", "azure-spot")
+TOLD_OF_TAINTS = ("double-accelerators-device-plugin", "double-accelerators-dcgm-exporter")
+"""DaemonSets of the accelerators tolerate the taint that spot nodes have."""
 
 
-def example(name: str) -> dict[str, Any]:
-    """The environment of one of the repository's own stack files."""
-    document = yaml.safe_load((REPOSITORY / f"Pulumi.{name}.yaml").read_text())
-    environment: dict[str, Any] = document["config"]["inference-platform:environment"]
-    return environment
-
-
-def pool_named(environment: dict[str, Any], name: str) -> dict[str, Any]:
-    """A node pool of an environment."""
-    found: dict[str, Any] = next(pool for pool in environment["node_pools"] if pool["name"] == name)
-    return found
-
-
-def test_the_production_example_through_its_whole_life(cloud_stack: StackFactory) -> None:
-    """One stack, since each command takes seconds: up, no change, refresh, changes, destroy."""
+def test_the_life_of_the_production_example(cloud_stack: StackFactory) -> None:
     environment = example("azure-prod")
     stack = cloud_stack("azure", environment)
-    planned = stack.preview()
-    assert set(planned.operations) == {"create"}
+    planned = life.come_up(stack, own_process=True)
     assert_parents(planned.steps)
-
-    stack.up()
-    stack.preview_no_changes()
-    assert stack.refresh() == []
-    assert_outputs(stack)
-
-    assert_one_field_changes_one_pool(stack, environment)
-    assert_a_pool_and_a_model_more_touch_nothing_else(stack, environment)
-    assert_another_machine_comes_before_the_old_one_goes(stack, environment)
-
+    life.say_where_it_is(stack, environment)
+    pool_named(environment, "t4")["max_nodes"] = 6
+    life.change_one_field(stack, environment, "double-t4-on-demand", "maxCount")
+    life.autoscale(stack, "AgentPool", "double-t4-on-demand", {"count": 3})
+    life.add_a_pool_and_a_model(stack, environment, made="double-more-on-demand")
+    # Azure cannot change a pool's machine; the new pool has another name, so both can be there.
+    pool_named(environment, "t4")["instance_type"] = "Standard_NC8as_T4_v3"
+    pool_named(environment, "t4").pop("accelerator")
+    life.swap_the_machine(stack, environment, "AgentPool", "double-t4-on-demand")
     stack.destroy()
     assert_order_of_destroy(stack)
 
@@ -66,68 +50,10 @@ def assert_parents(steps: list[dict[str, Any]]) -> None:
     assert cluster["parent"].endswith("inference-platform:azure:AzureCluster::double")
 
 
-def assert_outputs(stack: CloudStack) -> None:
-    outputs = stack.outputs()
-    kubeconfig = yaml.safe_load(outputs["kubeconfig"])
-    assert kubeconfig["clusters"][0]["cluster"]["server"].startswith("https://")
-    assert outputs["models"] == ["small", "large"]
-    # In the state and in what the engine prints it is a secret.
-    shown = stack.run("stack", "output").stdout
-    assert "[secret]" in shown
-    assert "client" not in shown
-
-
-def assert_one_field_changes_one_pool(stack: CloudStack, environment: dict[str, Any]) -> None:
-    pool_named(environment, "t4")["max_nodes"] = 6
-    stack.configure(environment)
-    preview = stack.preview()
-    assert preview.operations == {"update": ["double-t4-on-demand"]}
-    assert preview.diff("double-t4-on-demand") == {"maxCount"}
-    # What the autoscaler did in the meantime is left as it is.
-    stack.world.drift("AgentPool", "double-t4-on-demand", {"count": 3})
-    stack.up()
-    stack.refresh()
-    stack.preview_no_changes()
-
-
-def assert_a_pool_and_a_model_more_touch_nothing_else(stack: CloudStack, environment: dict[str, Any]) -> None:
-    spare = {"name": "spare", "accelerator": "a100-80", "capacity_type": "spot-with-fallback", "max_nodes": 2}
-    model = copy.deepcopy(environment["model_deployments"][0])
-    environment["node_pools"].append(spare)
-    environment["model_deployments"].append({**model, "name": "more", "node_pool": "spare"})
-    stack.configure(environment)
-    operations = stack.preview().operations
-    made = set(operations["create"])
-    assert {"double-spare", "double-spare-spot", "double-spare-on-demand"} <= made
-    assert all("spare" in name or "more" in name for name in made), made
-    # The gateway and the alerts learn a model; the DaemonSets of the accelerators learn the taint of spot nodes.
-    assert set(operations) == {"create", "update"}
-    assert set(operations["update"]) <= TOLD_OF_MODELS | TOLD_OF_TAINTS
-    stack.up()
-    stack.preview_no_changes()
-
-
-TOLD_OF_MODELS = {"gateway-config", "gateway", *(f"monitoring-{part}-rules" for part in ("cost", "faults", "slo"))}
-TOLD_OF_TAINTS = {"double-accelerators-device-plugin", "double-accelerators-dcgm-exporter"}
-
-
-def assert_another_machine_comes_before_the_old_one_goes(stack: CloudStack, environment: dict[str, Any]) -> None:
-    """Azure cannot change a pool's machine; the new pool has another name, so both can be there."""
-    name = "double-t4-on-demand"
-    pool_named(environment, "t4")["instance_type"] = "Standard_NC8as_T4_v3"
-    pool_named(environment, "t4").pop("accelerator")
-    stack.configure(environment)
-    before = len(stack.calls)
-    stack.up()
-    calls = [call for call in stack.world.changes() if call.sequence >= before and call.name == name]
-    assert [call.operation for call in calls] == ["create", "delete"]
-    stack.preview_no_changes()
-
-
 def assert_order_of_destroy(stack: CloudStack) -> None:
     """Workloads go before nodes, nodes before the cluster, the cluster before what it stands on."""
     gone = stack.deleted
-    first_pool = min(gone("AgentPool", name) for name in ("double-h100-on-demand", "double-spare-spot"))
+    first_pool = min(gone("AgentPool", name) for name in ("double-h100-on-demand", "double-more-on-demand"))
     assert gone("ScaledObject") < gone("Release") < first_pool
     # The gateway's load balancer is Azure's: it goes while the cluster is there to take it away.
     assert gone("Service") < gone("Namespace", "inference-double") < first_pool
@@ -138,10 +64,11 @@ def assert_order_of_destroy(stack: CloudStack) -> None:
     assert gone("VirtualNetwork") < gone("ResourceGroup")
 
 
-def test_the_spot_example_through_its_whole_life(cloud_stack: StackFactory) -> None:
+def test_the_life_of_the_spot_example(cloud_stack: StackFactory) -> None:
     """Spot, fallback, shared and split GPUs."""
-    stack = cloud_stack("azure", example("azure-spot"))
-    planned = stack.preview()
+    environment = example("azure-spot")
+    stack = cloud_stack("azure", environment)
+    planned = life.come_up(stack)
     pools = {state["urn"].rsplit("::", 1)[1]: state["inputs"] for state in planned.of("AgentPool")}
     assert {name: inputs["scaleSetPriority"] for name, inputs in pools.items()} == {
         "double-chat-spot": "Spot",
@@ -152,10 +79,14 @@ def test_the_spot_example_through_its_whole_life(cloud_stack: StackFactory) -> N
     }
     assert pools["double-slices-on-demand"]["gpuInstanceProfile"] == "MIG1g"
     assert len({inputs["agentPoolName"] for inputs in pools.values()}) == 5
-    stack.up()
-    stack.preview_no_changes()
-    assert stack.refresh() == []
+    pool_named(environment, "shared")["max_nodes"] += 1
+    life.change_one_field(stack, environment, "double-shared-spot", "maxCount")
+    life.autoscale(stack, "AgentPool", "double-shared-spot", {"count": 2})
+    life.add_a_pool_and_a_model(stack, environment, also_told=TOLD_OF_TAINTS, made="double-more-spot")
     stack.destroy()
+    gone = stack.deleted
+    assert gone("ScaledObject") < gone("Namespace", "inference-double") < gone("AgentPool", "double-more-spot")
+    assert gone("AgentPool") < gone("ManagedCluster") < gone("VirtualNetwork") < gone("ResourceGroup")
 
 
 def test_everything_else_that_can_be_asked_for(cloud_stack: StackFactory) -> None:
