@@ -173,13 +173,14 @@ def main() -> int:
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": machine.facts(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result["clouds"] = {}
+    stored = REPOSITORY / "bench" / "results" / f"clouds-{datetime.now(UTC):%Y-%m-%d}.json"
     with tempfile.TemporaryDirectory(prefix="ip-") as root:
         for cloud in options.clouds.split(","):
             folder = Path(root) / cloud
             folder.mkdir()
             result["clouds"][cloud] = measure(cloud, folder, options.previews)
-    stored = REPOSITORY / "bench" / "results" / f"clouds-{datetime.now(UTC):%Y-%m-%d}.json"
-    stored.write_text(json.dumps(result, indent=2) + "\n")
+            # After each: the clouds take minutes, and one that fails does not take the others' figures with it.
+            stored.write_text(json.dumps(result, indent=2) + "\n")
     print_table(result["clouds"])
     print(f"stored in {stored.relative_to(REPOSITORY)}")
     rows = [
