@@ -21,6 +21,7 @@ import pytest
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import PatchType
 
 from components.autoscaling.model_scaling import PAUSED
 from local import cluster
@@ -238,7 +239,7 @@ def test_prefill_and_decode_share_the_work(topologies: Environment) -> None:
 def paused(environment: Environment, name: str, replicas: str | None) -> None:
     """Hold a ScaledObject at so many replicas; None lets it go."""
     patch = {"metadata": {"annotations": {PAUSED: replicas}}}
-    environment.client.patch(SCALED_OBJECT, name, patch, namespace=environment.namespace)
+    environment.client.patch(SCALED_OBJECT, name, patch, namespace=environment.namespace, patch_type=PatchType.MERGE)
 
 
 def test_requests_wait_while_a_kind_of_worker_is_missing(topologies: Environment) -> None:
@@ -267,5 +268,7 @@ def test_one_router_for_several_models(topologies: Environment, serving_stack: s
     for name, _ in ON_ONE_GPU:
         until(lambda name=name: topologies.replicas(name)[1] == 1, READY_SECONDS, f"{name} is ready")  # type: ignore[misc]
     for name, _ in ON_ONE_GPU:
+        # A pod is ready a moment before the router knows it; until then its requests are answered 404.
+        until(lambda name=name: ask_many(topologies.url, name, 1)[0].complete, READY_SECONDS, f"{name} is known")  # type: ignore[misc]
         assert_served(topologies, name, count=20)
     assert set(listed(topologies)) == {"tiny", "small"}
