@@ -19,7 +19,7 @@ from rich.console import Console
 
 from load import generate, report, trace
 from load.follow import ClusterError
-from load.replay import DEFAULT_TIMEOUT
+from load.replay import DEFAULT_TIMEOUT, KEY_VARIABLE
 from load.run import DEFAULT_MODELS, DEFAULT_TRACE_SECONDS, LoadError, Options, load
 from load.wake import WakeOptions, wake
 
@@ -48,7 +48,7 @@ def _not_negative(value: float | None) -> float | None:
     return value
 
 
-Url = Annotated[str, typer.Option(help="Base URL of the gateway.")]
+Url = Annotated[str, typer.Option(help=f"Base URL of the gateway; its API key, if it asks for one, in {KEY_VARIABLE}.")]
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(help="Watch replicas and events through this kubeconfig; without it neither is reported."),

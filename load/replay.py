@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 import time
@@ -28,6 +29,8 @@ _OK: Final = 200
 _RECENT: Final = 200
 _NOT_SIMULATED: Final = {"", "0", "false", "no"}
 _HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+KEY_VARIABLE: Final = "INFERENCE_API_KEY"
+"""Variable with the API key of a gateway that asks for one: arguments are in everybody's list of processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,10 @@ def new_session(timeout: float = DEFAULT_TIMEOUT) -> aiohttp.ClientSession:
         timeout: longest time of one request, in seconds, the wait for a model to start included.
     """
     connector = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_socket)
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {**_HEADERS, "Authorization": f"Bearer {key}"} if key else _HEADERS
     return aiohttp.ClientSession(
-        connector=connector, timeout=aiohttp.ClientTimeout(total=timeout), headers=_HEADERS, trust_env=False
+        connector=connector, timeout=aiohttp.ClientTimeout(total=timeout), headers=headers, trust_env=False
     )
 
 

@@ -243,6 +243,7 @@ def model_deployment_args(
         scaling=ScalingArgs(**deployment.scaling.model_dump(), paused=paused),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
+        priority_class=deployment.priority_class or "",
         rollout=deployment.rollout.value,
         topology=topology_of(deployment, paused=paused),
     )

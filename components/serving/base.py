@@ -94,6 +94,7 @@ class ModelDeploymentArgs:
         router_policy: how the router picks a replica.
         scaling: how many replicas, and when.
         simulation: None on a cluster with GPUs.
+        priority_class: PriorityClass of its engines; "": the cluster's default.
         rollout: how a new version takes the old one's place; a key of `ROLLOUTS`.
         chart_values: the user's own values for the serving stack's chart, laid over ours.
         topology: which kinds of workers serve it.
@@ -105,6 +106,7 @@ class ModelDeploymentArgs:
     router_policy: str
     scaling: ScalingArgs
     simulation: SimulationArgs | None = None
+    priority_class: str = ""
     rollout: str = "rolling"
     chart_values: Mapping[str, Any] = field(default_factory=dict)
     topology: Topology = field(default_factory=Aggregated)

@@ -193,6 +193,7 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, worker
                 security_context=engine_pod_security(as_root=context.engines_as_root),
                 node_selector=args.placement.node_selector,
                 tolerations=args.placement.tolerations(),
+                priority_class_name=args.priority_class or None,
                 topology_spread_constraints=[spread_over_nodes(selector)],
                 termination_grace_period_seconds=args.timing.grace_period_seconds,
                 containers=[_container(context, args, workers)],

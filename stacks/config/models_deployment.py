@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
-from stacks.config.models_secrets import SecretReference
+from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
 from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
@@ -192,6 +192,12 @@ class ModelDeployment(Strictly):
         default_factory=Scaling,
         description="How many replicas, and when.",
         json_schema_extra={"default_text": "{}"},
+    )
+    priority_class: ObjectName | None = Field(
+        default=None,
+        description="PriorityClass of its engines, which must be in the cluster: where GPUs are short, engines of a "
+        "higher class take the place of those of a lower one.",
+        json_schema_extra={"default_text": "the cluster's default"},
     )
     rollout: Rollout = Field(
         default=Rollout.ROLLING,

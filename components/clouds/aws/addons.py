@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,11 @@ from components.clouds.aws.identity import PodRole, PodRoleArgs
 
 BEFORE_NODES: Final = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 """DaemonSets without which no node becomes ready, or pods on it get no credentials."""
+
+CONFIGURATION: Final[Mapping[str, Mapping[str, str]]] = {"vpc-cni": {"enableNetworkPolicy": "true"}}
+"""Values of add-ons, as `aws eks describe-addon-configuration` has them. The VPC CNI enforces NetworkPolicies only when
+told to: without it a namespace that is closed is open. Source: EKS user guide, "Restrict Pod network traffic with
+Kubernetes network policies"."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,7 @@ def create_addon(
         cluster_name=args.cluster_name,
         addon_name=addon,
         addon_version=args.versions.get(addon),
+        configuration_values=json.dumps(CONFIGURATION[addon]) if addon in CONFIGURATION else None,
         pod_identity_associations=list(associations) or None,
         resolve_conflicts_on_create="OVERWRITE",
         # What an operator of the cluster has set by hand stays.

@@ -117,6 +117,7 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Wor
                 ]
             }
         ],
+        **({"priorityClassName": args.priority_class} if args.priority_class else {}),
         "tolerations": [
             {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
             for taint in placement.taints

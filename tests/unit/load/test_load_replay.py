@@ -45,6 +45,20 @@ async def test_a_streamed_answer() -> None:
     assert 0 < outcome.first_token <= outcome.last_token <= outcome.finished
 
 
+@pytest.mark.parametrize("key", ["", "sk-planted"])
+async def test_a_gateway_that_asks_for_a_key_gets_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """From the environment, never from the command line, which everybody may list."""
+    seen: list[str | None] = []
+
+    async def answer(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        return web.json_response({"usage": {"completion_tokens": 1, "prompt_tokens": 1}, "choices": []})
+
+    monkeypatch.setenv("INFERENCE_API_KEY", key)
+    await outcome_of(answer)
+    assert seen == [f"Bearer {key}" if key else None]
+
+
 async def test_an_answer_without_stream_has_no_first_token() -> None:
     outcome = await outcome_of(whole, PLAIN)
     assert (outcome.failure, outcome.chunks, outcome.output_tokens, outcome.first_token) == (None, 0, 4, None)

@@ -196,6 +196,8 @@ def test_add_ons_and_their_identities(engine: Engine) -> None:
     }
     assert addons["coredns"]["addonVersion"] == "v1.13.1-eksbuild.1"
     assert "addonVersion" not in addons["vpc-cni"]
+    values = {name: item["configurationValues"] for name, item in addons.items() if "configurationValues" in item}
+    assert values == {"vpc-cni": '{"enableNetworkPolicy": "true"}'}, "or a closed namespace is open"
     assert addons["aws-ebs-csi-driver"]["podIdentityAssociations"] == [
         {
             "roleArn": "arn:aws:iam:us-east-1:123456789012:prod-addons-ebs-driver",
