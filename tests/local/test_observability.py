@@ -76,7 +76,7 @@ def test_cost_per_million_tokens_is_the_one_by_hand(environment: Environment, pr
     """A run from start to end, wake-up and cooldown included, by the rules and from raw samples: within 1 %.
 
     By hand: seconds that engines were on a node (kube-state-metrics, one sample per second) times the plan's price of a
-    replica, over what the engines' token counters rose by.
+    replica, over the output tokens that the clients got and the prompt tokens that the engines counted.
     """
     with (
         Traffic(environment.url, "chat", per_second=4.0, tokens=60) as chat,
@@ -86,6 +86,7 @@ def test_cost_per_million_tokens_is_the_one_by_hand(environment: Environment, pr
         until(lambda: time.time() - began > LOAD_SECONDS, LOAD_SECONDS + 30, "a minute of load")
     ended = time.time()
     assert all(sent.answer is not None and sent.answer.complete for sent in (*chat.sent, *code.sent))
+    traffic = {"chat": chat, "code": code}
     environment.await_zero()
     # Tokens are billed as a rate over a minute: then the last one has been counted.
     until(lambda: time.time() - ended > 65, 80, "the minute after the load")
@@ -96,14 +97,11 @@ def test_cost_per_million_tokens_is_the_one_by_hand(environment: Environment, pr
         seconds = prometheus.value(
             f'sum(count_over_time(kube_pod_info{{namespace="{NAMESPACE}",pod=~"{model}-engine-.*",node!=""}}[5m]))', at
         )
-        prompt, generation = (
-            prometheus.value(
-                f"sum(max_over_time(vllm:{kind}_tokens_total{{{of_model}}}[5m])"
-                f" - min_over_time(vllm:{kind}_tokens_total{{{of_model}}}[5m]))",
-                at,
-            )
-            for kind in ("prompt", "generation")
-        )
+        # An engine's first sample is not zero: it woke with requests to answer.
+        counted = f"vllm:prompt_tokens_total{{{of_model}}}"
+        before = f"(sum(last_over_time({counted}[1m] offset 5m)) or vector(0))"
+        prompt = prometheus.value(f"sum(max_over_time({counted}[5m])) - {before}", at)
+        generation = sum(sent.answer.tokens for sent in traffic[model].sent if sent.answer is not None)
         dollars = seconds * price / 3600
         by_hand = {
             "all": dollars / (prompt + generation) * 1e6,

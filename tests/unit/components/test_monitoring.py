@@ -177,3 +177,22 @@ def test_dashboards_are_generated_alike_every_time() -> None:
         assert [panel["title"] for panel in panels] == [panel.title for panel in board.panels]
         assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
         assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
+
+
+def test_what_falls_a_thousandfold_has_a_logarithmic_axis() -> None:
+    """A model that has just woken has cost much and made little; a straight axis would show that alone."""
+    logarithmic = set()
+    for board in all_dashboards():
+        for panel in json.loads(board.to_json())["panels"]:
+            field = panel["fieldConfig"]["defaults"]
+            if field.get("custom", {}).get("scaleDistribution", {}).get("type") == "log":
+                # A logarithm has no zero.
+                assert "min" not in field
+                logarithmic.add(panel["title"])
+            elif panel["type"] == "timeseries":
+                assert field["min"] == 0
+    assert logarithmic == {
+        "Per million output tokens",
+        "Per million tokens, input and output alike",
+        "Cost per million output tokens",
+    }
