@@ -7,6 +7,16 @@ from typing import Final, NamedTuple
 VLLM_ENGINE: Final = "vllm/vllm-openai:v0.32.0"
 """The engine. Its metrics' names and its `--shutdown-timeout` are those of this version."""
 
+SGLANG_ENGINE: Final = "lmsysorg/sglang:v0.5.23"
+"""The engine `sglang`; planner/flags has its flags."""
+
+TGI_ENGINE: Final = "ghcr.io/huggingface/text-generation-inference:3.3.6"
+"""The engine `tgi`."""
+
+TRITON_VLLM: Final = "nvcr.io/nvidia/tritonserver:25.12-vllm-python-py3"
+TRITON_TENSORRT_LLM: Final = "nvcr.io/nvidia/tritonserver:25.12-trtllm-python-py3"
+"""The engine `triton`, by backend; TensorRT-LLM 1.1.0 (NVIDIA's compatibility matrix)."""
+
 VLLM_ROUTER: Final = "vllm/vllm-router:v0.1.17"
 """The router of a model deployment; the same release as `vllm-router` on PyPI, which the local cloud runs."""
 

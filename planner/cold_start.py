@@ -57,6 +57,15 @@ def storages() -> tuple[str, ...]:
     return tuple(_table()["weights"])
 
 
+def read_gib_s(storage: str) -> float:
+    """How fast a node reads weights from there, GiB per second.
+
+    Raises:
+        KeyError: unknown storage.
+    """
+    return float(_table()["weights"][storage]["gib_s"])
+
+
 def cold_start(
     cloud: str, weights_gib: float, storage: str = DEFAULT_STORAGE, *, lazy_image: bool = False
 ) -> ColdStart:

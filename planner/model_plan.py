@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from planner.catalog import Gpu, Instance, Model, gpus, instances
-from planner.cold_start import ColdStart, cold_start
+from planner.cold_start import ColdStart, cold_start, read_gib_s
 from planner.cost import always_on_break_even_hours, break_even, per_million, scale_to_zero_savings, split
 from planner.kv_transfer import BANDWIDTH_GB_S, RolePlan, plan_roles, prefill_per_decode, transfer_of
 from planner.latency import Latency, predict
 from planner.prices import managed_price, price
 from planner.request import EnvironmentRequest, ModelRequest, PoolRequest
 from planner.sizing import budget, derive_engine_limits, memory_of
+from planner.sleep import PUBLISHED_RELOAD_GIB_S, estimate_sleep
 
 BUSY_HOURS, WAKES = 8.0, 8.0
 """A working day, and a wake for each of its hours: what scaling to zero is weighed with where no traffic is given."""
@@ -63,6 +64,7 @@ class ModelPlan:
     kv_transfer_ms: float | None
     prefill_workers_per_decode_worker: float | None
     roles: tuple[RolePlan, ...]
+    sleep: Mapping[str, float] | None
     notes: tuple[str, ...]
 
 
@@ -77,7 +79,7 @@ UNKNOWN = (
         "latency_error",
         "ttft_error",
     ),
-    *("cold_start", "cold_start_s", "startup_budget_needed_s", "cooldown_needed_s"),
+    *("sleep", "cold_start", "cold_start_s", "startup_budget_needed_s", "cooldown_needed_s"),
     *("cost_per_million_input_tokens", "cost_per_million_output_tokens", "scale_to_zero_saving_per_month"),
     *("always_on_break_even_hours_per_day", "break_even_tokens_per_day"),
     *("kv_transfer_ms", "prefill_workers_per_decode_worker"),
@@ -183,6 +185,7 @@ def _worked_out(  # noqa: PLR0917 - what plan_model has at hand
         "startup_budget_needed_s": needed,
         # A replica that is still loading has no request yet: shorter, and it would be taken away.
         "cooldown_needed_s": needed if item.min_replicas == 0 else 0,
+        "sleep": _sleep(item, pool, request, gpu, limits.weights_gib),
         "notes": (*(_notes(item, request, start, needed) if request.cloud != "local" else ()), *_estimates(item, pool)),
         "kv_transfer_ms": None if transfer_ms is None else round(transfer_ms, 1),
         "prefill_workers_per_decode_worker": None if beside is None else round(beside, 2),
@@ -196,6 +199,20 @@ def _estimates(item: ModelRequest, pool: PoolRequest) -> Iterator[str]:
         yield f"a share of 1/{pool.slices_per_gpu} of the GPU: latency is an estimate"
     if item.roles:
         yield f"prefill and decode apart: latency and cost are estimates, the transfer assumes {BANDWIDTH_GB_S:g} GB/s"
+
+
+def _sleep(
+    item: ModelRequest, pool: PoolRequest, request: EnvironmentRequest, gpu: Gpu, weights: float
+) -> dict[str, float] | None:
+    """What vLLM's sleep mode does to one replica; None where idle replicas stay awake."""
+    if item.sleep_level is None:
+        return None
+    used = memory_of(gpu, pool.mig_profile) * item.gpu_memory_utilization
+    # Weights that were downloaded are read from the pod's own disk.
+    reload = PUBLISHED_RELOAD_GIB_S if request.storage == DOWNLOAD else read_gib_s(request.storage)
+    found = estimate_sleep(item.sleep_level, weights, used, item.tensor_parallel, reload)
+    figures = {name: round(value, 2) for name, value in asdict(found).items()}
+    return {"level": item.sleep_level, "after_seconds": item.sleep_after_seconds, **figures}
 
 
 def _memory(item: ModelRequest, pool: PoolRequest, model: Model, gpu: Gpu) -> dict[str, float]:

@@ -49,6 +49,8 @@ class ModelRequest:
     """A model deployment as asked for; lengths are those of the mean request.
 
     Attributes:
+        sleep_level: of vLLM's sleep mode, which an idle replica enters; None: it stays awake.
+        sleep_after_seconds: how long it must have been idle.
         row: the model's architecture where it is not in the catalogue (`planner.checkpoint.read_model`).
         lora: room for adapters.
         roles: kinds of workers where there are several; `min_replicas` and `max_replicas` are then of all together.
@@ -70,6 +72,8 @@ class ModelRequest:
     startup_budget_seconds: int = 600
     input_tokens: float = MEAN_INPUT_TOKENS
     output_tokens: float = MEAN_OUTPUT_TOKENS
+    sleep_level: int | None = None
+    sleep_after_seconds: int = 300
     row: Model | None = None
     lora: LoraSlots = NO_LORA
     roles: Sequence[RoleRequest] = ()

@@ -18,13 +18,13 @@ def _texts() -> dict[str, str]:
 
 
 @cache
-def tested_images() -> Mapping[str, str]:
-    """Tag of every tested image, by repository."""
-    found = {}
+def tested_images() -> Mapping[str, tuple[str, ...]]:
+    """Tags of every tested image, by repository."""
+    found: dict[str, tuple[str, ...]] = {}
     for name, value in _texts().items():
         repository, _, tag = value.rpartition(":")
         if repository and not value.startswith(("http", "oci")) and not name.endswith(("_CHART", "_VERSION")):
-            found[repository] = tag
+            found[repository] = (*found.get(repository, ()), tag)
     return found
 
 

@@ -31,9 +31,10 @@ from components.serving.weights import WeightsClaim
 from planner.catalog import gpus, instances
 from stacks.config import Engine, EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
 from stacks.config.checks_cloud import settings_of, wish_of
-from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu
+from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu, static_memory_share
 from stacks.config.pod_security import PodSecurity, pod_security
 from stacks.config.vocabulary import RouterKind
+from stacks.engines import further_engine_args, sleep_args
 from stacks.isolation import SecretValues, create_gateway, create_namespace, create_secrets, create_tenancy
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
@@ -237,10 +238,13 @@ def model_deployment_args(
             extra_args=engine.extra_args,
             hugging_face_token=SecretKey(token.secret, token.key) if token else None,
             lora=lora_args(engine),
+            **further_engine_args(engine),
+            static_memory_share=static_memory_share(pool, deployment),
         ),
         placement=pools[pool.name].place(engine.tensor_parallel),
         router_policy=deployment.router_policy.value,
-        scaling=ScalingArgs(**deployment.scaling.model_dump(), paused=paused),
+        scaling=ScalingArgs(**deployment.scaling.model_dump(exclude={"idle"}), paused=paused),
+        sleep=sleep_args(deployment.scaling.idle),
         simulation=simulation_args(deployment.simulation, pool) if simulated else None,
         chart_values=deployment.chart_values,
         priority_class=deployment.priority_class or "",
@@ -261,7 +265,9 @@ def lora_args(engine: Engine) -> LoraArgs | None:
 def topology_of(deployment: ModelDeployment, *, paused: bool = False) -> Topology:
     """The kinds of workers, each with its scaling."""
     scalings = {
-        role: ScalingArgs(**item.model_dump(), paused=paused) for role, item in deployment.scalings.items() if role
+        role: ScalingArgs(**item.model_dump(exclude={"idle"}), paused=paused)
+        for role, item in deployment.scalings.items()
+        if role
     }
     return Disaggregated(prefill=scalings["prefill"], decode=scalings["decode"]) if scalings else Aggregated()
 

@@ -9,6 +9,7 @@ from planner.prices import OwnPrices
 from planner.quotas import Quota
 from planner.request import RoleRequest
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
+from stacks.config.models_deployment import SleepWhenIdle
 from stacks.config.placement import kv_cache_dtype, lora_slots, quantization, shares_per_gpu
 from stacks.config.vocabulary import WeightsStore
 
@@ -75,7 +76,7 @@ def _pool(pool: NodePool) -> PoolRequest:
 
 
 def _model(item: ModelDeployment) -> ModelRequest:
-    engine = item.engine
+    engine, idle = item.engine, item.scaling.idle
     fewest, most = item.replica_bounds
     return ModelRequest(
         name=item.name,
@@ -98,4 +99,6 @@ def _model(item: ModelDeployment) -> ModelRequest:
             for role, scaling in item.scalings.items()
             if role
         ],
+        sleep_level=idle.level if isinstance(idle, SleepWhenIdle) else None,
+        sleep_after_seconds=idle.after_seconds if isinstance(idle, SleepWhenIdle) else 0,
     )

@@ -38,6 +38,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     out.print(table("Node pools", ("pool", "instance type", "GPUs", "capacity"), POOL_RIGHT, _pools(plan)))
     out.print(table("Models, per replica", ("model", "on"), MODEL_RIGHT, _models(plan)))
     out.print(table("Cold start on a new node, seconds", ("model",), START_RIGHT, _starts(plan)))
+    if sleeping := _sleepers(plan):
+        out.print(table("Asleep when idle, per replica", ("model", "level"), SLEEP_RIGHT, sleeping))
     out.print(table("Money", ("model",), MONEY_RIGHT, _economy(plan)))
     out.print(_money(plan), markup=False)
     for note in plan["notes"]:
@@ -53,6 +55,7 @@ MONEY_RIGHT = (
     *("$/h a replica", "$/M in", "$/M out", "scale to zero saves $/month"),
     *("always-on pays above h/day", "own GPUs pay above M tokens/day"),
 )
+SLEEP_RIGHT = ("idle s", "freed GiB/GPU", "kept GiB/GPU", "pod memory GiB", "falls asleep s", "wakes s")
 START_RIGHT = ("node", "driver", "image", "weights", "engine", "in all", "range")
 
 
@@ -129,6 +132,23 @@ def _starts(plan: dict[str, Any]) -> list[list[str]]:
         ]
         for item in plan["models"]
         if (start := item["cold_start"]) is not None
+    ]
+
+
+def _sleepers(plan: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            item["name"],
+            str(sleep["level"]),
+            number(sleep["after_seconds"]),
+            number(sleep["freed_gib"], 1),
+            number(sleep["kept_gib"], 1),
+            number(sleep["host_gib"], 1),
+            number(sleep["sleep_seconds"], 1),
+            number(sleep["wake_seconds"], 2),
+        ]
+        for item in plan["models"]
+        if (sleep := item["sleep"]) is not None
     ]
 
 

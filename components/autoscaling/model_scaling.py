@@ -48,6 +48,7 @@ class ModelScalingArgs:
         response_header_seconds: longest wait for its answer.
         initial_cooldown_seconds: how long a replica stays that is there before any request; None: the cooldown.
         role: of the workers that are scaled, where a model has several kinds; "": all of them.
+        waiting_query: PromQL of the requests that wait in its engines, one series; "": vLLM's.
     """
 
     model: str
@@ -61,6 +62,7 @@ class ModelScalingArgs:
     response_header_seconds: int
     initial_cooldown_seconds: int | None = None
     role: str = ""
+    waiting_query: str = ""
 
     @property
     def name(self) -> str:
@@ -121,7 +123,8 @@ def scaled_object(args: ModelScalingArgs) -> ScaledObjectSpec:
             prometheus(
                 "queue-depth",
                 args.cluster.prometheus_address,
-                waiting_requests_query(args.labels.namespace, args.model, args.deployment if args.role else ""),
+                args.waiting_query
+                or waiting_requests_query(args.labels.namespace, args.model, args.deployment if args.role else ""),
                 scaling.queue_depth,
             ),
         ),

@@ -199,6 +199,8 @@ def _frontend(config: HaproxyConfig) -> str:
 {known}
 
     http-request return status 404 {json_error} {no_path} unless {{ path_beg /v1/ }}
+    # Whoever comes next resolves a way upwards: /v1/../metrics would be the engine's /metrics.
+    http-request return status 404 {json_error} {no_path} if {{ path,url_dec -m sub /.. }}
 {_keys(config)}    http-request return status 200 {json_error} {listing} if METH_GET {{ path /v1/models }}
 {single}
 

@@ -34,11 +34,60 @@ class SecretKey:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TritonArgs:
+    """What only Triton is told.
+
+    Attributes:
+        backend: `vllm` or `tensorrt-llm`.
+        model_repository: where the models are, on the weights claim or in a bucket; "": the platform writes one, for
+            the backend vllm.
+        frontend_args: further flags of the OpenAI frontend.
+
+    Raises:
+        ValueError: no such backend, or TensorRT-LLM without a repository: its engines are built beforehand.
+    """
+
+    backend: str = "vllm"
+    model_repository: str = ""
+    frontend_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.backend not in {"vllm", "tensorrt-llm"}:
+            raise ValueError(f"backend {self.backend!r} must be vllm or tensorrt-llm")
+        if self.backend == "tensorrt-llm" and not self.model_repository:
+            raise ValueError("the backend tensorrt-llm needs a model_repository with engines built for its GPU")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomEngineArgs:
+    """An engine that the platform does not know.
+
+    Attributes:
+        image: with its tag or digest.
+        command: instead of the image's entry point; empty: that.
+        arguments: its command line; what may stand in it: `components.serving.engines.custom.PLACEHOLDERS`.
+        variables: its environment.
+        health_path: GET answers 200 when the model answers.
+        metrics_path: of its metrics, on the same port; "": it has none.
+        waiting_metric: PromQL selector of the requests that wait in it; "": it is scaled by requests in flight alone.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    health_path: str = "/health"
+    metrics_path: str = "/metrics"
+    waiting_metric: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineArgs:
     """The server in the pod.
 
     Attributes:
         model: Hugging Face id.
+        kind: which engine; a key of `components.serving.engines.ENGINES`.
         max_model_len: longest prompt plus answer, tokens; None: the engine's own choice.
         max_num_seqs: most requests in one batch; None: the engine's own choice.
         gpu_memory_utilization: share of the GPU's memory.
@@ -46,9 +95,14 @@ class EngineArgs:
         extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
         hugging_face_token: where the token lies that gated models need; None: no token.
         lora: adapters that are served beside the model; None: none.
+        static_memory_share: share of the GPU's memory for weights and KV cache alone, for engines that are told this;
+            None: it is not known.
+        triton: of the engine triton; None: its defaults.
+        custom: of the engine custom.
     """
 
     model: str
+    kind: str = "vllm"
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     gpu_memory_utilization: float = 0.85
@@ -56,12 +110,37 @@ class EngineArgs:
     extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     hugging_face_token: SecretKey | None = None
     lora: LoraArgs | None = None
+    static_memory_share: float | None = None
+    triton: TritonArgs | None = None
+    custom: CustomEngineArgs | None = None
 
     @property
     def downloads(self) -> tuple[str, ...]:
         """Hugging Face ids of all that it loads."""
         adapters = () if self.lora is None else self.lora.adapters
         return (self.model, *(item.source for item in adapters))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepArgs:
+    """What an idle replica does instead of going away.
+
+    Attributes:
+        level: 1 keeps the weights in the pod's memory, 2 reads them again.
+        after_seconds: time without a request until it sleeps.
+
+    Raises:
+        ValueError: a figure out of range.
+    """
+
+    level: int
+    after_seconds: int
+
+    def __post_init__(self) -> None:
+        if self.level not in {1, 2}:
+            raise ValueError(f"level {self.level} must be 1 or 2")
+        if self.after_seconds < 1:
+            raise ValueError(f"after_seconds {self.after_seconds} must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +177,10 @@ class ModelDeploymentArgs:
         rollout: how a new version takes the old one's place; a key of `ROLLOUTS`.
         chart_values: the user's own values for the serving stack's chart, laid over ours.
         topology: which kinds of workers serve it.
+        sleep: None: a replica without requests stays awake.
+
+    Raises:
+        ValueError: a replica is to sleep and to go away when idle.
     """
 
     name: str
@@ -110,6 +193,11 @@ class ModelDeploymentArgs:
     rollout: str = "rolling"
     chart_values: Mapping[str, Any] = field(default_factory=dict)
     topology: Topology = field(default_factory=Aggregated)
+    sleep: SleepArgs | None = None
+
+    def __post_init__(self) -> None:
+        if self.sleep is not None and self.scaling.min_replicas == 0:
+            raise ValueError(f"{self.name}: min_replicas must be at least 1 for a model that sleeps when idle")
 
     @property
     def workers(self) -> tuple[Workers, ...]:

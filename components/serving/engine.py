@@ -1,4 +1,4 @@
-"""The engines of a model deployment: pods that run vLLM, as many as the autoscaler wants.
+"""The engines of a model deployment: pods that run vLLM or another engine, as many as the autoscaler wants.
 
 What it guards against:
 
@@ -59,12 +59,17 @@ from components.pods import (
     service_account,
 )
 from components.scheduling import spread_over_nodes
+from components.serving import sleep
 from components.serving.base import ROLLOUTS, EngineArgs, ModelDeploymentArgs, ServingContext, SimulationArgs
+from components.serving.engines import files as engine_files
+from components.serving.engines import program_of
+from components.serving.engines.base import POD_PORT, EngineProgram
+from components.serving.engines.pod_parts import PodParts, own_port, parts_of, pod_files
+from components.serving.engines.vllm import vllm_arguments
 from components.serving.topologies import Workers
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
-from components.versions import VLLM_ENGINE
 
-PORT: Final = 8000
+PORT: Final = POD_PORT
 SHARED_MEMORY_SIZE: Final = "20Gi"
 """For NCCL between the ranks of a pod; the vLLM Production Stack chart's default (`shmSize`)."""
 
@@ -85,41 +90,15 @@ def engine_name(model: str) -> str:
     return f"{model}-{Workload.ENGINE}"
 
 
-def engine_arguments(args: EngineArgs, served_name: str, drain_seconds: int) -> list[str]:
-    """The arguments of `vllm serve`, which is the image's entry point."""
-    words = [
-        args.model,
-        f"--served-model-name={served_name}",
-        f"--host={POD_IP}",
-        f"--port={PORT}",
-        f"--gpu-memory-utilization={args.gpu_memory_utilization:g}",
-        f"--tensor-parallel-size={args.tensor_parallel}",
-        # On SIGTERM requests in flight go on for so long; the default is to cut them off.
-        f"--shutdown-timeout={drain_seconds}",
-    ]
-    if args.max_model_len is not None:
-        words.append(f"--max-model-len={args.max_model_len}")
-    if args.max_num_seqs is not None:
-        words.append(f"--max-num-seqs={args.max_num_seqs}")
-    if args.lora is not None:
-        words += args.lora.arguments()
-    return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
+def engine_arguments(args: EngineArgs, served_name: str, drain_seconds: int, *, sleeps: bool = False) -> list[str]:
+    """The engine's command line; of one that sleeps, on its socket."""
+    if sleeps:
+        return vllm_arguments(args, served_name, drain_seconds, sleep.engine_flags())
+    program = program_of(args)
+    return program.arguments(served_name, POD_IP, own_port(program), drain_seconds)
 
 
-def flag(name: str, value: str | int | float | bool) -> str:
-    """A flag as one word: ``--name=value``, ``--name`` or ``--no-name``."""
-    dashed = name.replace("_", "-")
-    match value:
-        case True:
-            return f"--{dashed}"
-        case False:
-            return f"--no-{dashed}"
-        case _:
-            # Kubernetes expands $(NAME) in arguments; a user's text means itself.
-            return f"--{dashed}={value}".replace("$(", "$$(")
-
-
-def startup_probe(budget_seconds: int) -> ProbeArgs:
+def startup_probe(budget_seconds: int, program: EngineProgram | None = None) -> ProbeArgs:
     """A probe that waits: it ends within 50 ms of the engine's first 200.
 
     The kubelet then asks the readiness probe at once. A probe that asks and returns would be half a second late on
@@ -128,7 +107,11 @@ def startup_probe(budget_seconds: int) -> ProbeArgs:
     The budget is divided between a few runs: a run that fails for a reason of its own (the runtime is busy) costs its
     share and not the pod. The kubelet starts a run on whole seconds after the first: each ends shortly before one, so
     that the next follows at once. A run that ended on the second would leave the engine unwatched for another.
+
+    Of an image that may have no Python the kubelet asks itself, once a second.
     """
+    if program is not None and not program.has_python:
+        return http_probe(program.health_path, own_port(program), period=1, failures=budget_seconds)
     run = math.ceil(budget_seconds / STARTUP_PROBE_RUNS)
     wait = f"{run - PROBE_PAUSE_SECONDS:g}"
     return ProbeArgs(
@@ -170,6 +153,8 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, worker
     """The spec of a Deployment of these workers."""
     labels = context.labels
     selector = labels.selector(Workload.ENGINE, args.name, workers.role)
+    program = program_of(args.engine)
+    parts = parts_of(program, args)
     return DeploymentSpecArgs(
         replicas=workers.scaling.min_replicas,
         selector=LabelSelectorArgs(match_labels=selector),
@@ -180,15 +165,16 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, worker
             metadata=ObjectMetaArgs(
                 labels=labels.of(Workload.ENGINE, args.name, workers.role),
                 annotations={
-                    **scraped(PORT),
+                    **(scraped(PORT, program.metrics_path) if program.metrics_path else {}),
                     **context.weights_annotations,
                     **simulation_annotations(args.simulation),
+                    **parts.annotations,
                 },
             ),
             spec=PodSpecArgs(
                 service_account_name=engine_name(args.name),
                 automount_service_account_token=False,
-                # vLLM reads VLLM_* variables, and a Service whose name starts with vllm would set some.
+                # Engines read variables of their own, and a Service whose name starts with vllm would set some.
                 enable_service_links=False,
                 security_context=engine_pod_security(as_root=context.engines_as_root),
                 node_selector=args.placement.node_selector,
@@ -196,41 +182,51 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, worker
                 priority_class_name=args.priority_class or None,
                 topology_spread_constraints=[spread_over_nodes(selector)],
                 termination_grace_period_seconds=args.timing.grace_period_seconds,
-                containers=[_container(context, args, workers)],
-                volumes=_volumes(context, args.engine),
+                init_containers=list(parts.sidecars) or None,
+                containers=[_container(context, args, program, parts, workers)],
+                volumes=[*_volumes(context, args.engine), *parts.volumes],
             ),
         ),
     )
 
 
-def _container(context: ServingContext, args: ModelDeploymentArgs, workers: Workers) -> ContainerArgs:
+def _container(
+    context: ServingContext, args: ModelDeploymentArgs, program: EngineProgram, parts: PodParts, workers: Workers
+) -> ContainerArgs:
     engine = args.engine
+    words = engine_arguments(engine, args.name, args.timing.drain_seconds, sleeps=args.sleep is not None)
     return ContainerArgs(
         name="engine",
-        image=VLLM_ENGINE,
-        args=[*engine_arguments(engine, args.name, args.timing.drain_seconds), *workers.arguments],
-        env=_environment(context, engine, workers),
-        ports=[ContainerPortArgs(name="http", container_port=PORT)],
+        image=program.image,
+        command=list(program.command) or None,
+        args=[*words, *workers.arguments],
+        env=[*_environment(context, engine, program), *_worker_variables(workers), *parts.variables],
+        # Where a sidecar has the port, the probes below ask it all the same.
+        ports=None if parts.sidecars else [ContainerPortArgs(name="http", container_port=PORT)],
         resources=args.placement.resources.as_requirements(),
         # It compiles kernels into its user's home: the root file system is not read-only.
         security_context=confined(),
-        startup_probe=startup_probe(args.timing.startup_budget_seconds),
+        startup_probe=startup_probe(args.timing.startup_budget_seconds, program),
         readiness_probe=http_probe("/health", PORT, period=5),
         liveness_probe=http_probe("/health", PORT, period=10),
         lifecycle=serve_on_after_deletion(),
         volume_mounts=[
             VolumeMountArgs(name="weights", mount_path=WEIGHTS_MOUNT),
             *([VolumeMountArgs(name="shm", mount_path="/dev/shm")] if engine.tensor_parallel > 1 else []),  # noqa: S108
+            *parts.mounts,
         ],
     )
 
 
-def _environment(context: ServingContext, engine: EngineArgs, workers: Workers) -> list[EnvVarArgs]:
+def _worker_variables(workers: Workers) -> list[EnvVarArgs]:
+    return [EnvVarArgs(name=name, value=value) for name, value in workers.variables.items()]
+
+
+def _environment(context: ServingContext, engine: EngineArgs, program: EngineProgram) -> list[EnvVarArgs]:
     variables = [
         pod_ip(),
         EnvVarArgs(name="HF_HOME", value=WEIGHTS_MOUNT),
-        EnvVarArgs(name="VLLM_NO_USAGE_STATS", value="1"),
-        *(EnvVarArgs(name=name, value=value) for name, value in workers.variables.items()),
+        *(EnvVarArgs(name=name, value=value) for name, value in program.variables().items()),
     ]
     if context.preload:
         # The weights are there: an engine that asks the hub anew would start slower, or not at all when it is down.
@@ -274,6 +270,10 @@ def create_engines(
         from components.serving.weights_download import create_download
 
         before.append(create_download(parent, name, context, args))
+    if args.sleep:
+        before.append(sleep.create_script(parent, name, context, args.name))
+    elif texts := pod_files(program_of(args.engine), args.name):
+        before.append(engine_files.create(parent, name, context, args.name, texts))
     return {workers.kind: _create_workers(parent, name, context, args, workers, before) for workers in args.workers}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.autoscaling.model_scaling import ModelScalingArgs
 from components.serving import router
 from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.serving.engines import program_of
 from components.serving.topologies import Workers
 
 
@@ -38,4 +39,10 @@ def scaling_of(  # noqa: PLR0917 - what a serving stack has at hand
         response_header_seconds=args.timing.response_header_seconds,
         initial_cooldown_seconds=initial_cooldown_seconds,
         role=workers.role,
+        waiting_query="" if workers.role else _waiting_query(context, args, deployment),
     )
+
+
+def _waiting_query(context: ServingContext, args: ModelDeploymentArgs, deployment: str) -> str:
+    """The engine's own; workers of a role are vLLM's, told apart by their pods."""
+    return program_of(args.engine).waiting_query(context.labels.namespace, args.name, f"{deployment}-.+")

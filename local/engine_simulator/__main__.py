@@ -41,6 +41,29 @@ def main(argv: Sequence[str], environ: dict[str, str]) -> int:
     return 0
 
 
+def run_sglang(argv: Sequence[str], environ: dict[str, str]) -> int:
+    """The same with SGLang's arguments, routes and metrics."""
+    gc.disable()
+    from local.engine_simulator.facts import FactsError, load_gpu, load_model
+    from local.engine_simulator.settings import StartError, resolve
+    from local.engine_simulator.sglang_arguments import parse_known, translated
+
+    try:
+        simulation, known = read_simulation(environ), parse_known(argv)
+        model, gpu = load_model(known.model_path), load_gpu(simulation.gpu)
+        settings = resolve(parse(translated(known, model, gpu)), simulation, model, gpu, environ)
+        _quiet_import()
+        from local.engine_simulator.process import run
+        from local.engine_simulator.sglang_server import SglangServer
+
+        run(settings, SglangServer)
+    except (UsageError, SimulationError) as error:
+        return _fail(error, USAGE_ERROR)
+    except (FactsError, StartError) as error:
+        return _fail(error, START_ERROR)
+    return 0
+
+
 def _quiet_import() -> None:
     import logging
 

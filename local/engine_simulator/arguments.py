@@ -30,6 +30,7 @@ class ServeArguments:
     model: str
     host: str | None
     port: int
+    uds: str | None
     served_model_names: tuple[str, ...]
     api_keys: tuple[str, ...]
     max_model_len: int | None
@@ -72,6 +73,7 @@ def parse(argv: Sequence[str]) -> ServeArguments:
         model=model,
         host=arguments.host,
         port=arguments.port,
+        uds=arguments.uds,
         served_model_names=tuple(arguments.served_model_name or [model]),
         api_keys=tuple(arguments.api_key or ()),
         max_model_len=None if arguments.max_model_len == _FIT else arguments.max_model_len,
@@ -146,6 +148,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     add("--model", help="the same as MODEL")
     add("--host", help="address to listen on (default: all, as vLLM)")
     add("--port", type=_integer(1, 65535), default=8000, help="default 8000")
+    add("--uds", help="path of a Unix socket to listen on instead of host and port")
     add("--served-model-name", nargs="+", help="names in the API; metrics carry the first")
     add("--api-key", nargs="+", help="bearer tokens that /v1 asks for")
     add(

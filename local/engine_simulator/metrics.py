@@ -185,7 +185,7 @@ class EngineCollector(Collector):
         seen = 0
         for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
             seen += count
-            buckets.append((_bound(bound), seen))
+            buckets.append((bucket_bound(bound), seen))
         family.add_metric(self._labels, buckets, histogram.total)
         return family
 
@@ -202,5 +202,6 @@ class MetricsPage:
         return generate_latest(self._registry)
 
 
-def _bound(value: float) -> str:
+def bucket_bound(value: float) -> str:
+    """A bucket's bound as Prometheus writes it."""
     return "+Inf" if value == float("inf") else repr(float(value))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import uvloop
 from aiohttp import web
@@ -15,7 +17,7 @@ from aiohttp import web
 from local.engine_simulator.core import EngineCore
 from local.engine_simulator.driver import EngineDriver
 from local.engine_simulator.environment import process_age_seconds
-from local.engine_simulator.server import VLLM_VERSION, EngineServer
+from local.engine_simulator.server import EngineServer
 from local.engine_simulator.settings import EngineSettings, StartError
 
 log = logging.getLogger("engine_simulator")
@@ -23,25 +25,30 @@ log = logging.getLogger("engine_simulator")
 _BACKLOG = 2048  # uvicorn's default, which vLLM uses
 
 
-def run(settings: EngineSettings) -> None:
+def run(settings: EngineSettings, front: type[EngineServer] = EngineServer) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the engine.
+        front: whose routes and metrics it shows.
 
     Raises:
         StartError: the address cannot be bound.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, front))
 
 
-async def _serve(settings: EngineSettings) -> None:
+async def _serve(settings: EngineSettings, front: type[EngineServer]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listener = _bind(settings.arguments.host, settings.arguments.port)
-    _announce(settings)
+    arguments = settings.arguments
+    listener = _bind_socket(arguments.uds) if arguments.uds else _bind(arguments.host, arguments.port)
+    _announce(settings, front.stands_in_for)
     driver = EngineDriver(EngineCore(settings.limits, settings.cost))
-    server = EngineServer(settings, driver)
+    server = front(settings, driver)
     # shutdown_timeout: what is still in flight after the drain is cut off, as a killed engine would.
     runner = web.AppRunner(server.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.001)
     await runner.setup()
@@ -53,7 +60,8 @@ async def _serve(settings: EngineSettings) -> None:
     if not stop.is_set():
         channel = await server.transfers.listen() if server.transfers is not None else None
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        log.info("Application startup complete, listening on %s:%d", *listener.getsockname()[:2])
+        where = arguments.uds or "{}:{}".format(*listener.getsockname()[:2])
+        log.info("Application startup complete, listening on %s", where)
         await stop.wait()
         await _drain(server, stop, settings.arguments.shutdown_timeout)
         if channel is not None:
@@ -88,12 +96,29 @@ def _bind(host: str | None, port: int) -> socket.socket:
     return listener
 
 
-def _announce(settings: EngineSettings) -> None:
+def _bind_socket(path: str) -> socket.socket:
+    """Bind a Unix socket, in the place of one that an earlier process left."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    here = Path.cwd()
+    try:
+        # From its folder: the whole path may be longer than the 107 bytes that a socket's name has.
+        os.chdir(Path(path).parent)
+        name = Path(path).name
+        Path(name).unlink(missing_ok=True)
+        listener.bind(name)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"cannot listen on {path}: {error.strerror or error}") from None
+    finally:
+        os.chdir(here)
+    return listener
+
+
+def _announce(settings: EngineSettings, stands_in_for: str) -> None:
     arguments, limits, simulation = settings.arguments, settings.limits, settings.simulation
     log.info(
-        "SIMULATOR, not vLLM: stands in for vllm/vllm-openai v%s; no GPU, no weights, synthetic text. "
-        "%s on %d x %s, speed-up %g, start-up %g s",
-        *(VLLM_VERSION, arguments.model, arguments.tensor_parallel_size, settings.gpu.name),
+        "SIMULATOR: stands in for %s; no GPU, no weights, synthetic text. %s on %d x %s, speed-up %g, start-up %g s",
+        *(stands_in_for, arguments.model, arguments.tensor_parallel_size, settings.gpu.name),
         *(simulation.speedup, simulation.startup_seconds),
     )
     log.info("GPU KV cache size: %s tokens", f"{settings.kv_cache_tokens:,}")

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import HttpVersion11, web
 
@@ -25,6 +25,7 @@ from local.engine_simulator.sequence import EngineSequence
 from local.engine_simulator.settings import EngineSettings
 from local.engine_simulator.simulated_dcgm import PATH as SIMULATED_DCGM_PATH
 from local.engine_simulator.simulated_dcgm import SimulatedGpuPage
+from local.engine_simulator.sleep import SleepMode
 
 log = logging.getLogger("engine_simulator")
 
@@ -34,19 +35,31 @@ _STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Co
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
+class Page(Protocol):
+    """A page of metrics."""
+
+    def render(self) -> bytes:
+        """Its text."""
+        ...
+
+
 class EngineServer:
     """Routes and their state. Create it inside a running event loop.
 
     Attributes:
         in_flight: generation requests that are not answered to the end.
         idle: set while ``in_flight`` is 0.
+        takes_requests_while_draining: new ones are answered, not refused.
+        stands_in_for: image and version.
     """
+
+    stands_in_for = f"vllm/vllm-openai v{VLLM_VERSION}"
+    takes_requests_while_draining = False
 
     def __init__(self, settings: EngineSettings, driver: EngineDriver) -> None:
         self._settings = settings
         self._driver = driver
-        self._metrics = MetricsPage(settings, driver.core)
-        self._gpus = SimulatedGpuPage(settings, driver)
+        self._metrics: Page = MetricsPage(settings, driver.core)
         self._created = int(time.time())
         self._keys = [key.encode() for key in settings.api_keys]
         self._draining = False
@@ -59,6 +72,8 @@ class EngineServer:
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        self._sleep = SleepMode(settings, driver, self.idle)
+        self._gpus = SimulatedGpuPage(settings, driver, self._sleep)
 
     def application(self) -> web.Application:
         """The application; run it with ``handler_cancellation=True``, or a lost client keeps its KV cache."""
@@ -77,9 +92,10 @@ class EngineServer:
         if self._settings.dev_mode:
             app.router.add_post("/reset_prefix_cache", self._guarded(self._reset_prefix_cache))
         if self._settings.dev_mode and self._settings.arguments.enable_sleep_mode:
-            app.router.add_post("/sleep", self._guarded(self._sleep))
-            app.router.add_post("/wake_up", self._guarded(self._wake_up))
-            app.router.add_get("/is_sleeping", self._guarded(self._is_sleeping))
+            app.router.add_post("/sleep", self._guarded(self._sleep.sleep))
+            app.router.add_post("/wake_up", self._guarded(self._sleep.wake_up))
+            app.router.add_get("/is_sleeping", self._guarded(self._sleep.is_sleeping))
+            app.router.add_post("/collective_rpc", self._guarded(self._sleep.collective_rpc))
         app.on_response_prepare.append(_mark_simulated)
         return app
 
@@ -113,8 +129,9 @@ class EngineServer:
         return await self._generate(request, is_chat=False)
 
     async def _generate(self, request: web.Request, *, is_chat: bool) -> web.StreamResponse:
-        if self._draining:
+        if self._draining and not self.takes_requests_while_draining:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.")
+        self._sleep.check()
         self.in_flight += 1
         self.idle.clear()
         try:
@@ -273,30 +290,6 @@ class EngineServer:
         del request
         self._driver.core.reset_prefix_cache()
         return web.Response()
-
-    async def _sleep(self, request: web.Request) -> web.Response:
-        """Level 0 (pause), 1 (offload weights) or 2 (discard all); instant here, seconds on a GPU."""
-        level, mode = request.query.get("level", "1"), request.query.get("mode", "abort")
-        if level not in ("0", "1", "2"):
-            raise ApiError(HTTPStatus.BAD_REQUEST, f"level must be 0, 1 or 2, got {level!r}.", param="level")
-        if mode not in ("abort", "wait"):
-            raise ApiError(HTTPStatus.BAD_REQUEST, f"mode must be abort or wait, got {mode!r}.", param="mode")
-        if mode == "wait":
-            await self.idle.wait()
-        else:
-            self._driver.core.abort_all()
-        self._driver.core.sleep(int(level))
-        return web.Response()
-
-    async def _wake_up(self, request: web.Request) -> web.Response:
-        del request
-        self._driver.core.wake()
-        self._driver.resume()
-        return web.Response()
-
-    async def _is_sleeping(self, request: web.Request) -> web.Response:
-        del request
-        return web.json_response({"is_sleeping": self._driver.core.sleep_level is not None})
 
 
 async def _mark_simulated(request: web.Request, response: web.StreamResponse) -> None:

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from local.engine_simulator.driver import EngineDriver
 from local.engine_simulator.settings import EngineSettings
+from local.engine_simulator.sleep import SleepMode
 
 PATH = "/simulated-dcgm"
 _LABELS = ("gpu", "UUID", "modelName", "simulated")
@@ -36,20 +37,25 @@ class SimulatedGpus(Collector):
     Args:
         settings: of the engine.
         driver: that steps it.
+        sleep: what it has in memory.
         clock: seconds.
     """
 
     def __init__(
-        self, settings: EngineSettings, driver: EngineDriver, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: EngineSettings,
+        driver: EngineDriver,
+        sleep: SleepMode,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._driver, self._clock = settings, driver, clock
+        self._settings, self._driver, self._sleep, self._clock = settings, driver, sleep, clock
         self._since, self._busy_then = clock(), driver.busy_seconds
         self._utilisation = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """As the exporter names them."""
         memory = self._settings.gpu.memory_gib * _MIB_PER_GIB
-        used = memory * self._settings.arguments.gpu_memory_utilization
+        used = self._sleep.used_gib * _MIB_PER_GIB
         percent = self._percent()
         values = {
             "DCGM_FI_DEV_GPU_UTIL": ("GPU utilization (in %).", percent),
@@ -80,9 +86,9 @@ class SimulatedGpus(Collector):
 class SimulatedGpuPage:
     """The text of the page."""
 
-    def __init__(self, settings: EngineSettings, driver: EngineDriver) -> None:
+    def __init__(self, settings: EngineSettings, driver: EngineDriver, sleep: SleepMode) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(SimulatedGpus(settings, driver))
+        self._registry.register(SimulatedGpus(settings, driver, sleep))
 
     def render(self) -> bytes:
         """All series in Prometheus' text format."""

@@ -19,6 +19,7 @@ MODELLED: Final = frozenset(
         "--model",
         "--host",
         "--port",
+        "--uds",
         "--served-model-name",
         "--api-key",
         "--shutdown-timeout",

@@ -40,7 +40,7 @@ def image_pinned(resource: Resource, settings: PinnedSettings) -> Findings:
 
 
 def _in_lock(image: Image) -> bool:
-    return tested_images().get(_short(image.repository)) == image.tag
+    return image.tag in tested_images().get(_short(image.repository), ())
 
 
 def _short(repository: str) -> str:
@@ -60,12 +60,12 @@ def tested_versions(resource: Resource, settings: VersionSettings) -> Findings:
     """What the lock knows is used in the version of the lock."""
     for path, name, version, wanted in _versions(resource):
         separator = ":" if path.endswith("image") or "values" in path else "@"
-        if version != wanted and f"{name}{separator}{version}" not in settings.allowed:
-            yield Finding(f"{path}: {name} {version or 'without a version'} is not the tested {wanted}")
+        if version not in wanted and f"{name}{separator}{version}" not in settings.allowed:
+            yield Finding(f"{path}: {name} {version or 'without a version'} is not the tested {' or '.join(wanted)}")
 
 
-def _versions(resource: Resource) -> Iterator[tuple[str, str, str, str]]:
-    """Path, name, version and tested version of all that the lock knows."""
+def _versions(resource: Resource) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Path, name, version and tested versions of all that the lock knows."""
     for path, reference in image_references(resource):
         image = Image.parse(reference)
         wanted = tested_images().get(_short(image.repository))
@@ -76,10 +76,10 @@ def _versions(resource: Resource) -> Iterator[tuple[str, str, str, str]]:
         chart = where.rsplit("/", 1)[-1]
         # A folder has the version that it has; its chart says so, not the release.
         if chart in tested_charts() and not where.startswith(("/", ".")):
-            yield "version", chart, text(resource.at("version")), tested_charts()[chart]
+            yield "version", chart, text(resource.at("version")), (tested_charts()[chart],)
     cloud, field = CLUSTERS.get(_without_version(resource.type), ("", ""))
     if cloud in kubernetes_versions() and resource.at(field) is not None:
-        yield field, "kubernetes", _minor(text(resource.at(field))), kubernetes_versions()[cloud]
+        yield field, "kubernetes", _minor(text(resource.at(field))), (kubernetes_versions()[cloud],)
 
 
 CLUSTERS: Final = {

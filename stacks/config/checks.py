@@ -14,8 +14,10 @@ from planner.catalog import gpus, instances
 from stacks.config.checks_chart import check_chart
 from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
+from stacks.config.checks_engines import check_engine
 from stacks.config.checks_gateway import check_gateway
 from stacks.config.checks_secrets import check_references
+from stacks.config.checks_sleep import check_sleep
 from stacks.config.checks_topologies import check_topologies
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
@@ -57,6 +59,8 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         cloud = config.cloud if has(config, "cloud") else None
         found = by_name.get(deployment.node_pool) if has(deployment, "node_pool") else None
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
+        yield from check_engine(config, deployment, f"model_deployments[{index}]")
+        yield from check_sleep(config, found, deployment, f"model_deployments[{index}]")
     yield from check_gateway(config)
     yield from check_cloud(config)
     yield from check_chart(config, deployments)

@@ -6,25 +6,19 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from components.versions import VLLM_ENGINE
 from planner.alternatives import Placement
 from planner.sizing import DoesNotFitError, EngineLimits, SizingError
+from stacks.config.engine_flags import flags_of
 from stacks.config.models import ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, gpu_of, place
 from stacks.config.salvage import has
-from stacks.config.vocabulary import Cloud, EngineName
+from stacks.config.vocabulary import Cloud
 from stacks.errors import MISSING, FieldError
 
 if TYPE_CHECKING:
     from planner.flags.catalogue import Catalogue
     from planner.flags.errors import FlagError
     from planner.flags.words import Value
-
-ENGINE_IMAGES = {EngineName.VLLM: VLLM_ENGINE}
-"""Where the version of an engine is pinned; the arguments of others are not checked."""
-
-FIELDS = {"max-model-len": "max_model_len", "max-num-seqs": "max_num_seqs"}
-"""Flags that the platform writes and that others must agree with, and their fields."""
 
 
 def engine_catalogue(deployment: ModelDeployment) -> Catalogue | None:
@@ -33,9 +27,9 @@ def engine_catalogue(deployment: ModelDeployment) -> Catalogue | None:
         return None
     from planner.flags.catalogue import UnknownEngineError, catalogue
 
-    image = ENGINE_IMAGES.get(deployment.engine.name)
+    image = flags_of(deployment.engine).image
     try:
-        return None if image is None else catalogue(deployment.engine.name.value, image.rpartition(":")[2])
+        return catalogue(deployment.engine.name.value, image.rpartition(":")[2]) if image else None
     except UnknownEngineError:
         return None
 
@@ -68,25 +62,25 @@ def check_arguments(
     )
     written = _written_by_the_platform(pool, placement, deployment)
     for error in check_engine_arguments(known.engine, known.version, {**written, **arguments}, around):
-        yield _field_error(error, path)
+        yield _field_error(error, path, flags_of(deployment.engine).limits)
 
 
 def _written_by_the_platform(
     pool: NodePool | None, placement: Placement | None, deployment: ModelDeployment
 ) -> dict[str, Value]:
     """The limits that the engine gets beside the user's arguments: configured, or derived by the plan."""
-    engine = deployment.engine
+    engine, fields = deployment.engine, flags_of(deployment.engine).limits
     limits: EngineLimits | None = None
-    if pool is not None and placement is not None and has(engine, *FIELDS.values()):
+    if pool is not None and placement is not None and has(engine, *fields.values()):
         with contextlib.suppress(SizingError, DoesNotFitError):
             limits = engine_limits(pool, deployment)
     source: object = engine if limits is None else limits
-    values = {flag: getattr(source, field, None) for flag, field in FIELDS.items()}
+    values = {flag: getattr(source, field, None) for flag, field in fields.items()}
     return {flag: value for flag, value in values.items() if value is not None}
 
 
-def _field_error(error: FlagError, path: str) -> FieldError:
-    field = FIELDS.get(error.flag)
+def _field_error(error: FlagError, path: str, fields: Mapping[str, str]) -> FieldError:
+    field = fields.get(error.flag)
     where = f"{path}.{field}" if field else f"{path}.extra_args.{error.flag}"
     value = MISSING if error.value is None else error.value
     return FieldError(where, value, error.message, error.choices, error.fix)

@@ -15,41 +15,14 @@ from planner.sizing import (
     tensor_parallel_choices,
 )
 from stacks.config.checks_arguments import check_arguments, engine_catalogue
+from stacks.config.checks_sleep import idle_of
 from stacks.config.checks_slo import check_slo
+from stacks.config.engine_flags import flags_of
 from stacks.config.models import ModelDeployment, MpsSharing, NodePool, Scaling, TimeSlicing
 from stacks.config.placement import extra_argument, instance_of, place, shares_per_gpu
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud, SharingMode
 from stacks.errors import MISSING, FieldError, unknown_choice
-
-DERIVED_FLAGS = {
-    "host": "a pod listens on its own address",
-    "port": "every engine listens on 8000",
-    "model": "set source.hugging_face",
-    "served-model-name": "it is the name of the model deployment",
-    "max-model-len": "set engine.max_model_len",
-    "max-num-seqs": "set engine.max_num_seqs",
-    "gpu-memory-utilization": "set engine.gpu_memory_utilization",
-    "tensor-parallel-size": "set engine.tensor_parallel",
-    "shutdown-timeout": "set scaling.drain_seconds",
-}
-"""Flags that the platform writes itself, and where they come from."""
-
-UNSUPPORTED_FLAGS = {
-    "pipeline-parallel-size": "a pod gets engine.tensor_parallel GPUs, no more",
-    "data-parallel-size": "replicas are separate pods: set scaling.max_replicas",
-    "api-key": "secrets do not belong in the configuration",
-    "hf-token": "secrets do not belong in the configuration",
-    "prefill-context-parallel-size": "a pod gets engine.tensor_parallel GPUs, no more",
-    "nnodes": "a replica runs on one node",
-    "headless": "probes and the router ask every replica",
-    "uds": "the router reaches a replica by its address",
-    "grpc": "the router speaks HTTP",
-    "ssl-keyfile": "probes and the router speak HTTP inside the cluster",
-    "ssl-certfile": "probes and the router speak HTTP inside the cluster",
-    "config": "the file would not be in the pod: write its flags here",
-}
-"""Flags that would contradict what the platform deploys."""
 
 
 def check_deployment(
@@ -136,7 +109,7 @@ def _check_flags(
         return
     if not deployment.engine.extra_args:
         return
-    known = engine_catalogue(deployment)
+    known, table = engine_catalogue(deployment), flags_of(deployment.engine)
     seen: dict[str, str] = {}
     rest: dict[str, str | int | float | bool] = {}
     for name, value in deployment.engine.extra_args.items():
@@ -144,12 +117,12 @@ def _check_flags(
         # Another name of a flag is that flag: device-memory-utilization is gpu-memory-utilization.
         entry = None if known is None else known.find(f"--{name}")
         flag = (entry.name if entry else name).removeprefix("--").replace("_", "-")
-        if flag in DERIVED_FLAGS:
+        if flag in table.derived:
             message = f"the platform writes --{flag} itself"
-            yield FieldError(where, value, message, fix=f"Remove it: {DERIVED_FLAGS[flag]}.")
-        elif flag in UNSUPPORTED_FLAGS:
+            yield FieldError(where, value, message, fix=f"Remove it: {table.derived[flag]}.")
+        elif flag in table.unsupported:
             # The value may be a secret: it is not repeated.
-            reason = UNSUPPORTED_FLAGS[flag]
+            reason = table.unsupported[flag]
             yield FieldError(where, MISSING, f"--{flag} is not supported", fix=f"Remove it: {reason}.")
         elif flag in seen:
             yield FieldError(where, value, f"the same flag as {seen[flag]}", fix="Remove one of them.")
@@ -219,9 +192,15 @@ def _check_shared(pool: NodePool, deployment: ModelDeployment, path: str) -> Ite
             share,
             f"{replicas} pods share each GPU of the pool {pool.name} ({mode}) and each sees all of its "
             f"memory: "
-            f"{replicas} x {share:g} is more than 1",
+            f"{replicas} x {share:g} is more than 1{_awake_at_once(deployment)}",
             fix=f"Set it to {most:g} or less.",
         )
+
+
+def _awake_at_once(deployment: ModelDeployment) -> str:
+    """Why sleeping does not let models share more memory than there is."""
+    sleeps = idle_of(deployment) is not None
+    return ", and nobody keeps models that sleep when idle from being awake at once" if sleeps else ""
 
 
 def _check_tensor_parallel(

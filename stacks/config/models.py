@@ -17,7 +17,15 @@ from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
 from stacks.config.base import Network, Number, Region, Strictly, TagName, TagValue
-from stacks.config.models_deployment import Engine, ModelDeployment, ModelSource, Scaling, Simulation
+from stacks.config.models_deployment import (
+    Engine,
+    ModelDeployment,
+    ModelSource,
+    ScaleWhenIdle,
+    Scaling,
+    Simulation,
+    SleepWhenIdle,
+)
 from stacks.config.models_gateway import Gateway, Limits, Tls
 from stacks.config.models_pool import (
     MigSharing,
@@ -53,10 +61,12 @@ __all__ = [
     "ProductionStack",
     "Quota",
     "Reservation",
+    "ScaleWhenIdle",
     "Scaling",
     "SecretReference",
     "Sharing",
     "Simulation",
+    "SleepWhenIdle",
     "Tenancy",
     "TimeSlicing",
     "Tls",

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stacks.config.base import FlagName, FlagValue, HuggingFaceId, Int, Name, Number, Strictly
+from stacks.config.base import (
+    FlagName,
+    FlagValue,
+    HuggingFaceId,
+    ImageReference,
+    Int,
+    Name,
+    Number,
+    Strictly,
+    UrlPath,
+    VariableName,
+)
 from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
-from stacks.config.vocabulary import EngineName, Rollout, RouterPolicy, TopologyKind
+from stacks.config.vocabulary import EngineName, IdleKind, Rollout, RouterPolicy, TopologyKind, TritonBackend
 
 DEFAULT_COOLDOWN_SECONDS = 300
 
@@ -32,6 +43,55 @@ class ModelSource(Strictly):
         default=None,
         description="Where the Hugging Face token lies that a gated model needs.",
         json_schema_extra={"default_text": "no token"},
+    )
+
+
+class TritonEngine(Strictly):
+    """What only Triton is told."""
+
+    backend: TritonBackend = Field(
+        default=TritonBackend.VLLM, description="What runs the model: vLLM, or engines that TensorRT-LLM has built."
+    )
+    model_repository: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Triton's model repository: a path on the weights claim (below /weights), or a bucket's URL. "
+        "Required for tensorrt-llm.",
+        json_schema_extra={"default_text": "the platform writes one; backend vllm only"},
+    )
+
+
+class CustomEngine(Strictly):
+    """An image that the platform does not know and that answers the OpenAI API below /v1."""
+
+    image: ImageReference = Field(description="With its tag or digest.")
+    command: tuple[str, ...] = Field(
+        default=(), description="Instead of the image's entry point.", json_schema_extra={"default_text": "[]"}
+    )
+    args: tuple[str, ...] = Field(
+        default=(),
+        description="Command line. {model}, {name}, {address}, {port}, {gpus} and {drain_seconds} stand for what the "
+        "platform knows; it must listen on {address}:{port}.",
+        json_schema_extra={"default_text": "[]"},
+    )
+    env: Mapping[VariableName, str] = Field(
+        default_factory=dict,
+        description="Environment variables; no secrets.",
+        json_schema_extra={"default_text": "{}"},
+    )
+    health_path: UrlPath = Field(default="/health", description="GET answers 200 when the model answers.")
+    metrics_path: UrlPath | None = Field(
+        default="/metrics", description="Of its metrics, on the same port; null: it has none."
+    )
+    waiting_metric: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Series (PromQL, with its selector) of the requests that wait in a replica, for example "
+        'my_queue{namespace="{namespace}",pod=~"{pods}"}. {namespace}, {name} and {pods} stand for what the '
+        "platform knows.",
+        json_schema_extra={"default_text": "none: it is scaled by requests in flight alone"},
     )
 
 
@@ -88,10 +148,44 @@ class Engine(Strictly):
         "the platform derives itself (--port, --max-model-len, ...) are refused.",
         json_schema_extra={"default_text": "{}"},
     )
+    triton: TritonEngine | None = Field(
+        default=None,
+        description="Of the engine triton.",
+        json_schema_extra={"default_text": "{backend: vllm} with the engine triton"},
+    )
+    custom: CustomEngine | None = Field(default=None, description="Of the engine custom; required there.")
 
 
 def _cooldown(data: dict[str, Any]) -> int:
     return max(DEFAULT_COOLDOWN_SECONDS, int(data["startup_budget_seconds"]))
+
+
+class ScaleWhenIdle(Strictly):
+    """The autoscaler takes idle replicas away, down to min_replicas; those that stay are awake."""
+
+    kind: Literal[IdleKind.SCALE] = Field(description="Replicas go, down to min_replicas; those that stay are awake.")
+
+
+class SleepWhenIdle(Strictly):
+    """An idle replica stays and frees its GPU's memory: vLLM's sleep mode."""
+
+    kind: Literal[IdleKind.SLEEP] = Field(
+        description="A replica without requests stays and frees its GPU's memory; a request wakes it, waits for it and "
+        "is answered. Engine vllm on manifests, min_replicas 1 or more."
+    )
+    level: Int = Field(
+        default=1,
+        ge=1,
+        le=2,
+        description="1: the weights wait in the pod's memory, waking takes tenths of a second. 2: they are read again, "
+        "waking takes seconds and no memory of the pod.",
+    )
+    after_seconds: Int = Field(
+        default=300, ge=1, le=86_400, description="Time without a request until a replica sleeps, seconds."
+    )
+
+
+Idle = Annotated[ScaleWhenIdle | SleepWhenIdle, Field(discriminator="kind")]
 
 
 class Scaling(Strictly):
@@ -152,6 +246,11 @@ class Scaling(Strictly):
         le=3600,
         description="Time that a replica gets to finish its requests when it is taken away, seconds. Longer "
         "than the longest answer, or a scale-down cuts it off; a replica without requests ends at once.",
+    )
+    idle: Idle = Field(
+        default_factory=lambda: ScaleWhenIdle(kind=IdleKind.SCALE),
+        description="What a replica does that nobody asks anything.",
+        json_schema_extra={"default_text": "{kind: scale}"},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.alternatives import Placement
 from planner.catalog import Gpu, Instance, gpus, instances, models
 from planner.lora import NO_LORA, LoraSlots
-from planner.sizing import EngineLimits, derive_engine_limits, mig_memory_gib
+from planner.sizing import EngineLimits, budget, derive_engine_limits, mig_memory_gib
 from stacks.config.models import Engine, MigSharing, ModelDeployment, MpsSharing, NodePool, TimeSlicing
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud
@@ -135,3 +135,24 @@ def engine_limits(pool: NodePool, deployment: ModelDeployment) -> EngineLimits |
         kv_cache_dtype=kv_cache_dtype(engine),
         lora=lora_slots(engine),
     )
+
+
+def static_memory_share(pool: NodePool, deployment: ModelDeployment) -> float | None:
+    """Share of the GPU's memory for weights and KV cache alone, two digits; None for a model of unknown size.
+
+    Engines that are told this share take what they compute with in addition.
+    """
+    gpu, model, memory = gpu_of(pool), models().get(deployment.source.hugging_face), memory_gib(pool)
+    if gpu is None or model is None or memory is None:
+        return None
+    engine = deployment.engine
+    parts = budget(
+        model,
+        memory,
+        engine.tensor_parallel,
+        engine.gpu_memory_utilization,
+        quantization=quantization(engine),
+        kv_cache_dtype=kv_cache_dtype(engine),
+        max_num_seqs=engine.max_num_seqs,
+    )
+    return round((parts.usable_gib - parts.overhead_gib) / memory, 2)

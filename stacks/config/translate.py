@@ -21,6 +21,9 @@ _PATTERN_RULES = {
     "node_pool": _NAME_RULE,
     "hugging_face": "must be organisation/model, as on Hugging Face",
     "profile": "must be a MIG profile such as 1g.10gb",
+    "image": "must be an image with its tag or digest, such as registry.example/team/engine:1.2.3",
+    "health_path": "must be a path that begins with /",
+    "metrics_path": "must be a path that begins with /",
 }
 _NUMBERS = {
     "int_type",

@@ -85,6 +85,7 @@ class EngineName(StrEnum):
     TRTLLM = "trtllm"
     TRITON = "triton"
     TGI = "tgi"
+    CUSTOM = "custom"
 
 
 class TopologyKind(StrEnum):
@@ -99,6 +100,20 @@ class RouterKind(StrEnum):
 
     PER_MODEL = "per-model"
     SHARED = "shared"
+
+
+class TritonBackend(StrEnum):
+    """What runs the model inside Triton."""
+
+    VLLM = "vllm"
+    TENSORRT_LLM = "tensorrt-llm"
+
+
+class IdleKind(StrEnum):
+    """What a replica does that nobody asks anything."""
+
+    SCALE = "scale"
+    SLEEP = "sleep"
 
 
 class Rollout(StrEnum):
@@ -121,6 +136,9 @@ class RouterPolicy(StrEnum):
 
 BUILT_CLOUDS = frozenset(Cloud(name) for name in CLOUDS)
 BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS, ServingStack.PRODUCTION_STACK})
-BUILT_ENGINES = frozenset({EngineName.VLLM})
+BUILT_ENGINES = frozenset({EngineName.VLLM, EngineName.SGLANG, EngineName.TGI, EngineName.TRITON, EngineName.CUSTOM})
+SIMULATED_ENGINES = frozenset({EngineName.VLLM, EngineName.SGLANG})
+"""What the local cloud runs as processes; of the others it has the objects only."""
+
 BUILT_TOPOLOGIES = frozenset({TopologyKind.AGGREGATED, TopologyKind.DISAGGREGATED})
 """What can be deployed today; the rest of the vocabulary is understood and refused with a clear message."""

@@ -11,7 +11,7 @@ from planner.catalog import models
 from planner.sizing import EngineLimits
 from stacks.config.models import EnvironmentConfig, ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, extra_argument, instance_of, shares_per_gpu
-from stacks.config.vocabulary import CapacityType, Rollout, RouterPolicy
+from stacks.config.vocabulary import SIMULATED_ENGINES, CapacityType, Cloud, Rollout, RouterPolicy
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,19 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
         yield from _no_room_to_surge(pools[deployment.node_pool], config, deployment, path)
         yield from _prefixes_nobody_keeps(deployment, path)
         yield from _answers_cut_off_by_spot(config, pools[deployment.node_pool], deployment, path)
+        yield from _not_simulated(config, deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
+
+
+def _not_simulated(config: EnvironmentConfig, deployment: ModelDeployment, path: str) -> Iterator[Warn]:
+    if config.cloud is Cloud.LOCAL and deployment.engine.name not in SIMULATED_ENGINES:
+        yield Warn(
+            f"{path}.engine.name",
+            f"{deployment.engine.name} is not simulated on the local cloud: its objects are made and checked, its pods "
+            f"answer nothing (simulated: {', '.join(sorted(SIMULATED_ENGINES))})",
+        )
 
 
 def _prefixes_nobody_keeps(deployment: ModelDeployment, path: str) -> Iterator[Warn]:

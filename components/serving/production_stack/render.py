@@ -22,6 +22,7 @@ from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
 from components.scheduling import Placement
 from components.serving import engine
 from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
+from components.serving.engines.base import flag
 from components.serving.lora import LoraArgs
 from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
@@ -169,7 +170,7 @@ def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
             *workers.arguments,
             *_lora_arguments(arguments.lora),
             *(
-                engine.flag(name, value)
+                flag(name, value)
                 for name, value in sorted(arguments.extra_args.items())
                 if name.replace("_", "-") != "enable-prefix-caching"
             ),

@@ -367,3 +367,21 @@ async def test_adapters_are_listed_with_their_model(tmp_path: Path) -> None:
         assert (await gateway.get("/v1/models/sql"))[1]["parent"] == "chat"
         _, answer = await gateway.post(body(model="none"))
         assert "Models: chat, code, sql, legal." in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/../sleep", "/v1/%2e%2e/sleep", "/v1/%2E./metrics", "/v1//../wake_up", "/v1/chat/../../metrics", "/v1/.."],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_no_path_leads_upwards(tmp_path: Path, method: str, path: str) -> None:
+    """Whoever comes next resolves it: /v1/../sleep would be the engine's /sleep."""
+    async with running(folder=tmp_path) as gateway:
+        port = int(gateway.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        # By hand: a client would tidy the path up.
+        head = (f"{method} {path} HTTP/1.1", "Host: x", "x-inference-model: chat", "Content-Length: 0")
+        writer.write("\r\n".join((*head, "Connection: close", "", "")).encode())
+        assert (await reader.readline()).split()[1] == b"404"
+        writer.close()
+        assert gateway.interceptor.requests == []

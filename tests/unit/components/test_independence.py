@@ -64,8 +64,9 @@ def test_the_configuration_needs_no_pulumi() -> None:
 def test_images_are_pinned() -> None:
     other = ("_CHART", "_VERSION")
     images = [value for name, value in vars(versions).items() if name.isupper() and not name.endswith(other)]
-    assert len(images) == 3
-    assert all(re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image) for image in images)
+    assert len(images) == 7
+    # NVIDIA's containers are released by the month.
+    assert all(re.fullmatch(r"[a-z./-]+:v?\d+\.\d+(\.\d+|-[a-z0-9-]+)", image) for image in images)
 
 
 def test_charts_are_pinned() -> None:
@@ -82,4 +83,4 @@ def test_charts_are_pinned() -> None:
 def test_no_image_is_named_elsewhere() -> None:
     for file in COMPONENTS:
         if file.name != "versions.py":
-            assert not re.search(r"\"(vllm/|haproxy:)", file.read_text()), file
+            assert not re.search(r"\"(vllm/|haproxy:|lmsysorg/|ghcr\.io/|nvcr\.io/)", file.read_text()), file

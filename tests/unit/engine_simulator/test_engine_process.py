@@ -110,7 +110,7 @@ def test_it_listens_exactly_after_its_startup_time_and_drains_on_sigterm(engines
     assert '"finish_reason":"length"' in events[-3]
     status, output = engine.end()
     assert status == 0
-    assert "SIMULATOR, not vLLM" in output
+    assert "SIMULATOR: stands in for vllm/vllm-openai v" in output
     assert "1 requests in flight, draining for at most 10 s" in output
 
 

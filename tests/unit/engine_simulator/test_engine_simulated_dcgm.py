@@ -14,16 +14,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from local.engine_simulator.core import EngineCore
 from local.engine_simulator.driver import EngineDriver
 from local.engine_simulator.sequence import EngineSequence
+from local.engine_simulator.settings import EngineSettings
 from local.engine_simulator.simulated_dcgm import SimulatedGpuPage, SimulatedGpus
+from local.engine_simulator.sleep import SleepMode
 from tests.unit.engine_simulator.engine_doubles import make_settings
 
 pytestmark = pytest.mark.unit
 
 
+def awake(settings: EngineSettings, driver: EngineDriver) -> SleepMode:
+    """An engine that has never slept."""
+    return SleepMode(settings, driver, asyncio.Event())
+
+
 async def test_every_series_says_that_it_is_simulated() -> None:
     settings = make_settings(speedup=1.0)
     driver = EngineDriver(EngineCore(settings.limits, settings.cost))
-    text = SimulatedGpuPage(settings, driver).render().decode()
+    text = SimulatedGpuPage(settings, driver, awake(settings, driver)).render().decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert {sample.name for sample in samples} == {
         "DCGM_FI_DEV_GPU_UTIL",
@@ -72,7 +79,7 @@ async def test_utilisation_is_the_share_of_time_in_steps() -> None:
     settings = make_settings(speedup=1.0)
     driver = EngineDriver(EngineCore(settings.limits, settings.cost))
     now = 100.0
-    gpus = SimulatedGpus(settings, driver, clock=lambda: now)
+    gpus = SimulatedGpus(settings, driver, awake(settings, driver), clock=lambda: now)
     now, driver.busy_seconds = 101.0, 0.25
     assert utilisation(gpus) == 25.0
     # Asked again at once, it has not forgotten.

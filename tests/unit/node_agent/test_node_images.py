@@ -31,9 +31,10 @@ def table_file(tmp_path: Path, extra: str = "") -> Path:
 
 
 def test_the_images_of_the_environment_are_known() -> None:
-    assert known_images() == ["haproxy", "vllm/vllm-openai", "vllm/vllm-router"]
+    assert known_images() == ["haproxy", "lmsysorg/sglang", "vllm/vllm-openai", "vllm/vllm-router"]
     assert {name: row.runs for name, row in default_table().images.items()} == {
         "vllm/vllm-openai": "simulated",
+        "lmsysorg/sglang": "simulated",
         "vllm/vllm-router": "real",
         "haproxy": "real",
     }

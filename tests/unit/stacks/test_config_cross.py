@@ -34,8 +34,9 @@ def one(**changes: object) -> str:
         ),
         (
             MODEL + "engine__name",
-            "sglang",
-            "model_deployments[0].engine.name: is not built yet (got 'sglang'); choose from vllm. Built so far: vllm.",
+            "trtllm",
+            "model_deployments[0].engine.name: is not built yet (got 'trtllm'); choose from custom, sglang, tgi, "
+            "triton, vllm. Built so far: custom, sglang, tgi, triton, vllm.",
         ),
     ],
 )

@@ -42,6 +42,8 @@ def test_the_defaults() -> None:
         "lora_adapters": (),
         "max_loras": None,
         "extra_args": {},
+        "triton": None,
+        "custom": None,
     }
     assert deployment.scaling.model_dump() == {
         "min_replicas": 0,
@@ -53,6 +55,7 @@ def test_the_defaults() -> None:
         "cooldown_seconds": 600,
         "scale_down_stabilization_seconds": 300,
         "drain_seconds": 300,
+        "idle": {"kind": "scale"},
     }
 
 

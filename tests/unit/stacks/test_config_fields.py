@@ -187,7 +187,7 @@ def test_the_sample_is_valid() -> None:
             3,
             "model_deployments[0].scaling.max_replica: unknown key (got 3); choose from max_replicas, min_replicas, "
             "queue_depth, concurrency, polling_interval_seconds, startup_budget_seconds, cooldown_seconds, "
-            "scale_down_stabilization_seconds, drain_seconds. Did you mean max_replicas?",
+            "scale_down_stabilization_seconds, drain_seconds and 1 more. Did you mean max_replicas?",
         ),
         (
             MODEL + "simulation",

@@ -66,6 +66,7 @@ def test_the_dev_stack_as_json() -> None:
         "cooldown_seconds": 15,
         "scale_down_stabilization_seconds": 15,
         "drain_seconds": 120,
+        "idle": {"kind": "scale"},
     }
 
 

@@ -1,0 +1,41 @@
+"""What an engine is told, from the configuration: all that is not common to every engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.serving.base import CustomEngineArgs, SleepArgs, TritonArgs
+from stacks.config import Engine
+from stacks.config.models_deployment import CustomEngine, ScaleWhenIdle, SleepWhenIdle, TritonEngine
+
+
+def further_engine_args(engine: Engine) -> dict[str, Any]:
+    """The kind of the engine, and what only one kind is told; arguments of `EngineArgs`."""
+    return {
+        "kind": engine.name.value,
+        "triton": None if engine.triton is None else _triton(engine.triton),
+        "custom": None if engine.custom is None else _custom(engine.custom),
+    }
+
+
+def _triton(triton: TritonEngine) -> TritonArgs:
+    return TritonArgs(backend=triton.backend.value, model_repository=triton.model_repository or "")
+
+
+def _custom(custom: CustomEngine) -> CustomEngineArgs:
+    return CustomEngineArgs(
+        image=custom.image,
+        command=custom.command,
+        arguments=custom.args,
+        variables=custom.env,
+        health_path=custom.health_path,
+        metrics_path=custom.metrics_path or "",
+        waiting_metric=custom.waiting_metric or "",
+    )
+
+
+def sleep_args(idle: ScaleWhenIdle | SleepWhenIdle) -> SleepArgs | None:
+    """What an idle replica does instead of going away; None: nothing."""
+    if isinstance(idle, SleepWhenIdle):
+        return SleepArgs(level=idle.level, after_seconds=idle.after_seconds)
+    return None
