@@ -60,7 +60,7 @@ async def test_power_and_temperature_follow_the_utilisation() -> None:
     settings = make_settings(speedup=1.0)
     driver = EngineDriver(EngineCore(settings.limits, settings.cost))
     now = 0.0
-    gpus = SimulatedGpus(settings, driver, clock=lambda: now)
+    gpus = SimulatedGpus(settings, driver, awake(settings, driver), clock=lambda: now)
     for seconds, watt, celsius in ((0.0, 10.8, 36.8), (0.5, 41.4, 55.9), (1.0, 72.0, 75.0)):
         now, driver.busy_seconds = now + 1, driver.busy_seconds + seconds
         values = said(gpus)
@@ -71,7 +71,8 @@ async def test_power_and_temperature_follow_the_utilisation() -> None:
 async def test_no_power_is_told_of_a_board_that_nobody_knows() -> None:
     settings = make_settings(speedup=1.0)
     unknown = replace(settings, gpu=replace(settings.gpu, board_power_w=None))
-    names = said(SimulatedGpus(unknown, EngineDriver(EngineCore(settings.limits, settings.cost))))
+    driver = EngineDriver(EngineCore(settings.limits, settings.cost))
+    names = said(SimulatedGpus(unknown, driver, awake(unknown, driver)))
     assert not {"DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_TEMP"} & set(names)
 
 

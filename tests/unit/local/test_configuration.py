@@ -25,7 +25,7 @@ def test_kwok_leaves_pods_whose_image_a_process_stands_for() -> None:
     for stage in pods:
         last = stage["spec"]["selector"]["matchExpressions"][-1]
         assert (last["operator"], last["values"]) == ("NotIn", ["true"])
-        assert 'IN("haproxy", "vllm/vllm-openai", "vllm/vllm-router")' in last["key"]
+        assert 'IN("haproxy", "lmsysorg/sglang", "vllm/vllm-openai", "vllm/vllm-router")' in last["key"]
 
 
 @needs_tools

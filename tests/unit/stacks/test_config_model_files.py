@@ -101,7 +101,7 @@ def test_a_broken_file_is_named_and_the_simulated_engine_cannot_have_one(tmp_pat
 
 
 def test_the_plan_takes_budget_weights_and_region_from_the_configuration(tmp_path: Path) -> None:
-    write(tmp_path, budget_per_hour=1.0, region="eu-west-1", weights={"store": "object-store"})
+    write(tmp_path, budget_per_hour=1.0, region="eu-west-1", weights={"store": "object-store", "preload": True})
     config = load_stack_file("own", tmp_path)
     plan = plan_config(config, "own")
     assert (plan.budget_per_hour, plan.within_budget) == (1.0, False)
