@@ -240,3 +240,13 @@ def test_rules_panels_and_alerts_over_recorded_series(tmp_path: Path) -> None:
         "promql_expr_test": [*figures(), *prices_of_tokens(), *something_to_look_at(), *nothing_left()],
     }
     promtool(tmp_path, parts(facts()), test)
+
+
+def test_no_histogram_of_the_engines_runs_backwards() -> None:
+    """Times are not negative: a sum that falls is a restart to Prometheus, and rates are then anything."""
+    sums = [values for name, values in recording().series.items() if name.startswith("vllm:") and "_sum{" in name]
+    assert len(sums) > 30
+    for values in sums:
+        there = [value for value in values if value is not None]
+        assert min(there) >= 0
+        assert there == sorted(there)
