@@ -1,8 +1,9 @@
 """`python -m bench`: cluster start, first `pulumi up` and no-change preview against a flat program.
 
-Both programs deploy the same resources, under names of their own, to the same embedded cluster. They take turns: ups in
-alternating order, then previews one by one, so that whatever else the machine does slows both. A ratio is ours over
-flat; figures are medians. The result is printed as a table and stored in bench/results/ with the machine's facts.
+Both programs deploy the same resources, under names of their own, to the same embedded cluster, a new one each round.
+They take turns: ups in alternating order, then previews one by one, so that whatever else the machine does slows both.
+A ratio is ours over flat; figures are medians. The result is printed as a table and stored in bench/results/ with the
+machine's facts.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ STACK = "bench"
 GOAL = 1.10
 NAMES_OF_FLAT = {f"inference-{STACK}": "inference-flat", "l4-0": "l4-flat", "system-0": "system-flat"}
 """So that both deployments can be there at the same time."""
+
+MOST_WITH_CHECKPOINTS = 10
+STATE_ONCE = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
+"""Beyond so many model deployments the engine writes its state once per command. As a rule it does so twice per
+resource, in a file that grows with them: most of the time of a first up, and the same for both programs."""
 
 console = Console(stderr=True, highlight=False)
 
@@ -74,36 +80,59 @@ def measure_cluster_start(files: ClusterFiles, rounds: int) -> list[float]:
     return seconds
 
 
+@dataclass(frozen=True)
+class Benchmarked(Pulumi):
+    """A stack of the benchmark.
+
+    Attributes:
+        variables: of the environment of every command.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """Environment of every pulumi command."""
+        return {**super().environment(), **self.variables}
+
+
 def programs(files: ClusterFiles, models: int, folder: Path) -> dict[str, Pulumi]:
-    """Our program and the flat one for the same environment; the flat one is written from ours."""
+    """Our program and the place of the flat one, which is written once ours is deployed."""
     config_file = folder / f"Pulumi.{STACK}.yaml"
     config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": configuration(models)}}))
-    ours = Pulumi(STACK, files.root / "pulumi", files.kubeconfig, config_file=config_file)
-    ours.prepare()
-    ours.run("up", "--yes", "--skip-preview", "--stack", STACK)
-    export = ours.run("stack", "export", "--stack", STACK)
-    count = flat_program.write(flat_program.read_export(export, NAMES_OF_FLAT), folder)
-    console.print(f"{models} model deployments: {count} resources")
-    ours.run("destroy", "--yes", "--skip-preview", "--stack", STACK)
-    flat = replace(ours, backend=files.root / "pulumi-flat", program=folder)
-    flat.prepare()
-    return {"ours": ours, "flat": flat}
+    variables = STATE_ONCE if models > MOST_WITH_CHECKPOINTS else {}
+    state = files.root / "pulumi" / str(models)
+    ours = Benchmarked(STACK, state / "ours", files.kubeconfig, config_file=config_file, variables=variables)
+    return {"ours": ours, "flat": replace(ours, backend=state / "flat", program=folder)}
 
 
-def measure_programs(pair: dict[str, Pulumi], rounds: int, previews: int) -> dict[str, dict[str, list[float]]]:
-    """First up and no-change preview of both programs, taking turns."""
+def write_flat_program(pair: dict[str, Pulumi]) -> None:
+    """The flat program, from what ours has deployed."""
+    export = pair["ours"].run("stack", "export", "--stack", STACK)
+    count = flat_program.write(flat_program.read_export(export, NAMES_OF_FLAT), pair["flat"].program)
+    console.print(f"  {count} resources")
+
+
+def measure_programs(
+    files: ClusterFiles, pair: dict[str, Pulumi], rounds: int, previews: int
+) -> dict[str, dict[str, list[float]]]:
+    """First up and no-change preview of both programs, taking turns; each round on a cluster of its own."""
     figures: dict[str, dict[str, list[float]]] = {name: {"first_up": [], "preview": []} for name in pair}
     for index in range(rounds):
+        cluster.down(files)
+        cluster.up(files, gateway_port=0)
         order = list(pair) if index % 2 == 0 else list(reversed(pair))
         for name in order:
+            pair[name].forget()
+            pair[name].prepare()
             seconds = command_seconds(pair[name], "up", "--yes", "--skip-preview")
             figures[name]["first_up"].append(seconds)
             console.print(f"  {name}: first up {seconds:.1f} s")
+            if index == 0 and name == "ours":
+                write_flat_program(pair)
         for turn in range(previews):
             for name in order if turn % 2 == 0 else reversed(order):
                 figures[name]["preview"].append(command_seconds(pair[name], "preview", "--expect-no-changes"))
         for name in order:
-            pair[name].run("destroy", "--yes", "--skip-preview", "--stack", STACK)
             console.print(f"  {name}: preview {statistics.median(figures[name]['preview']):.2f} s")
     return figures
 
@@ -156,7 +185,9 @@ def main() -> int:
         for models in (int(number) for number in options.models.split(",")):
             folder = root / f"flat-{models}"
             folder.mkdir()
-            figures = measure_programs(programs(files, models, folder), options.rounds, options.previews)
+            console.print(f"{models} model deployments")
+            pair = programs(files, models, folder)
+            figures = measure_programs(files, pair, options.rounds, options.previews)
             result["models"][models] = summary(figures)
     finally:
         cluster.down(files)

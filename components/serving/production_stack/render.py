@@ -78,6 +78,8 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "strategy": ROLLOUTS[args.rollout],
             **({} if context.engines_as_root else {"securityContext": dict(ENGINE_POD_SECURITY)}),
             "containerSecurityContext": {
+                # Said here too: the chart's default is false on the container, which outdoes what the pod says.
+                "runAsNonRoot": not context.engines_as_root,
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
                 "seccompProfile": {"type": "RuntimeDefault"},

@@ -106,6 +106,7 @@ def test_all_values_of_a_model(engine: Engine) -> None:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containerSecurityContext": {
+                "runAsNonRoot": True,
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
                 "seccompProfile": {"type": "RuntimeDefault"},
