@@ -24,7 +24,16 @@ import pytest
 import yaml
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.generic_resource import create_namespaced_resource
-from lightkube.models.core_v1 import Container, NodeSpec, PodSpec, ResourceRequirements, Taint
+from lightkube.models.core_v1 import (
+    Capabilities,
+    Container,
+    NodeSpec,
+    PodSpec,
+    ResourceRequirements,
+    SeccompProfile,
+    SecurityContext,
+    Taint,
+)
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota, Service, ServiceAccount
@@ -239,6 +248,13 @@ def test_the_api_server_holds_an_environment_to_its_quota(platform: Platform, th
         name="greedy",
         image="example.com/greedy:1",
         resources=ResourceRequirements(limits={"nvidia.com/gpu": "2"}, requests={"nvidia.com/gpu": "2"}),
+        # Pod Security looks at a pod before the quota does.
+        securityContext=SecurityContext(
+            allowPrivilegeEscalation=False,
+            capabilities=Capabilities(drop=["ALL"]),
+            runAsNonRoot=True,
+            seccompProfile=SeccompProfile(type="RuntimeDefault"),
+        ),
     )
     pod = Pod(metadata=ObjectMeta(name="greedy", namespace=f"inference-{thirty[1]}"), spec=PodSpec(containers=[greedy]))
     with pytest.raises(ApiError, match="exceeded quota"):
