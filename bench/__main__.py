@@ -15,8 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,28 +80,13 @@ def measure_cluster_start(files: ClusterFiles, rounds: int) -> list[float]:
     return seconds
 
 
-@dataclass(frozen=True)
-class Benchmarked(Pulumi):
-    """A stack of the benchmark.
-
-    Attributes:
-        variables: of the environment of every command.
-    """
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-    def environment(self) -> dict[str, str]:
-        """Environment of every pulumi command."""
-        return {**super().environment(), **self.variables}
-
-
 def programs(files: ClusterFiles, models: int, folder: Path) -> dict[str, Pulumi]:
     """Our program and the place of the flat one, which is written once ours is deployed."""
     config_file = folder / f"Pulumi.{STACK}.yaml"
     config_file.write_text(yaml.safe_dump({"config": {"inference-platform:environment": configuration(models)}}))
     variables = STATE_ONCE if models > MOST_WITH_CHECKPOINTS else {}
     state = files.root / "pulumi" / str(models)
-    ours = Benchmarked(STACK, state / "ours", files.kubeconfig, config_file=config_file, variables=variables)
+    ours = Pulumi(STACK, state / "ours", files.kubeconfig, config_file=config_file, variables=variables)
     return {"ours": ours, "flat": replace(ours, backend=state / "flat", program=folder)}
 
 

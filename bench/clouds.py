@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,7 @@ console = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True)
 class Measured(Pulumi):
-    """A stack over a double, whose Python program says what it took.
-
-    Attributes:
-        variables: of the environment of every command.
-    """
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-    def environment(self) -> dict[str, str]:
-        """Environment of every pulumi command."""
-        return {**super().environment(), **self.variables}
+    """A stack over a double, whose Python program says what it took, into the file of the variable BENCH_PROBE."""
 
     @property
     def probe(self) -> Path:

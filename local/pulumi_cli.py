@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from local.layout import REPOSITORY, TOOLS, ClusterFiles, cache_root, tool
@@ -36,6 +36,7 @@ class Pulumi:
         kubeconfig: of the cluster that the stack deploys to.
         program: folder with Pulumi.yaml.
         config_file: the stack's configuration; None for Pulumi.<stack>.yaml of the program.
+        variables: more of the environment of every command.
     """
 
     stack: str
@@ -43,6 +44,7 @@ class Pulumi:
     kubeconfig: Path
     program: Path = REPOSITORY
     config_file: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_cluster(cls, files: ClusterFiles) -> Pulumi:
@@ -73,6 +75,7 @@ class Pulumi:
             # The program is compiled once, not at every run, and not into the user's folder.
             "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
             KUBECONFIG_VARIABLE: str(self.kubeconfig),
+            **self.variables,
         }
 
     def run(
