@@ -49,6 +49,8 @@ class Follower(Generic[Kind]):
     trouble: str | None = None
     _names: set[str] = field(default_factory=set)
     _version: str | None = None
+    _seen: int = 0
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def first_look(self, *, optional: bool = False) -> bool:
         """Read the objects once, so that :meth:`run` goes on from there.
@@ -86,10 +88,30 @@ class Follower(Generic[Kind]):
                         self._gone(_name_of(item))
                     elif event != "BOOKMARK":
                         self._here(item)
+                    self._reached(_version_of(item))
             except (httpx2.HTTPError, OSError) as error:
                 # The API server restarts, or the version is too old: what changed meanwhile is in a new list.
                 self.trouble = reason_of(error)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def catch_up(self) -> None:
+        """Wait until the watch has told what the API knows at this moment.
+
+        Answers to requests overtake the events of a watch: what is followed may be a state from before them.
+        Resource versions of one kind are decimal numbers that grow (Kubernetes 1.35 and later say so), and
+        a watch tells them in order.
+
+        Raises:
+            ClusterError: the API cannot be reached or refuses.
+        """
+        listing = self.client.list(self.kind, namespace=self.namespace, labels=self.labels)
+        try:
+            newest = max([_version_of(item) async for item in listing], default=0)
+        except (httpx2.HTTPError, OSError) as error:
+            raise self._no_answer(error) from None
+        while self._seen < newest:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def _list(self) -> str:
         listing = self.client.list(self.kind, namespace=self.namespace, labels=self.labels)
@@ -98,7 +120,12 @@ class Follower(Generic[Kind]):
             self._here(item)
         for name in self._names - {_name_of(item) for item in items}:
             self._gone(name)
+        self._reached(int(listing.resourceVersion))
         return listing.resourceVersion
+
+    def _reached(self, version: int) -> None:
+        self._seen = max(self._seen, version)
+        self._moved.set()
 
     def _here(self, item: Kind) -> None:
         self._names.add(_name_of(item))
@@ -148,3 +175,7 @@ def model_of(metadata: ObjectMeta) -> str | None:
 
 def _name_of(item: Kind) -> str:
     return str(item.metadata.name)
+
+
+def _version_of(item: Kind) -> int:
+    return int(item.metadata.resourceVersion)

@@ -119,6 +119,15 @@ class ReplicaWatch:
         await self._follow_deployments.first_look()
         await self._follow_pods.first_look()
 
+    async def catch_up(self) -> None:
+        """Wait until the watched state is the one that the API has at this moment.
+
+        Raises:
+            ClusterError: the API cannot be reached or refuses.
+        """
+        await self._follow_deployments.catch_up()
+        await self._follow_pods.catch_up()
+
     async def run(self) -> None:
         """Follow the state until cancelled; outlives restarts of the API server."""
         async with asyncio.TaskGroup() as watches:

@@ -293,6 +293,12 @@ async def _replay(replay: Replay, timeout_seconds: float) -> None:
 
 async def _to_zero(cluster: Cluster, models: Sequence[str], seconds: float, notes: list[str]) -> None:
     began = time.monotonic()
+    try:
+        # Else the watched state may still be the one from before the last requests.
+        async with asyncio.timeout(seconds):
+            await cluster.watch.catch_up()
+    except (ClusterError, TimeoutError) as error:
+        notes.append(f"replicas may be older than the last answer: {error or 'the watch is behind'}")
     if await cluster.watch.until(lambda: all(cluster.watch.at_zero(model) for model in models), seconds):
         notes.append(f"all models at zero {time.monotonic() - began:.1f} s after the last answer")
     else:

@@ -132,14 +132,17 @@ class KubernetesApi:
         url: base URL.
         lists: how often each kind was listed.
         absent: kinds that answer 404, as a kind does whose definition is not installed.
+        silent_until: how often a kind is listed before its watches tell anything.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.lists = dict.fromkeys(PATHS, 0)
         self.absent: set[str] = set()
+        self.silent_until: dict[str, int] = {}
         self._version = 1
         self._watched = asyncio.Condition()
+        self._listed = asyncio.Condition()
         self._objects: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in PATHS}
         self._log: dict[str, list[tuple[int, dict[str, Any]]]] = {kind: [] for kind in PATHS}
         self._watchers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {kind: [] for kind in PATHS}
@@ -191,7 +194,9 @@ class KubernetesApi:
         prefix, name = PATHS[kind]
         if "watch" in request.query:
             return await self._watch(request, kind)
-        self.lists[kind] += 1
+        async with self._listed:
+            self.lists[kind] += 1
+            self._listed.notify_all()
         return web.json_response(
             {
                 "kind": f"{name}List",
@@ -213,6 +218,8 @@ class KubernetesApi:
         await response.prepare(request)
         try:
             while (change := await queue.get()) is not None:
+                async with self._listed:
+                    await self._listed.wait_for(lambda: self.lists[kind] >= self.silent_until.get(kind, 0))
                 await response.write(json.dumps(change).encode() + b"\n")
         finally:
             self._watchers[kind].remove(queue)

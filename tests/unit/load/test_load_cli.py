@@ -114,6 +114,8 @@ async def test_with_a_cluster_the_summary_has_timeline_and_decisions(trace_file:
             api.put("deployments", deployment(model, 0, 0))
             api.put("scaledobjects", scaled_object(model))
         write_kubeconfig(tmp_path / "kubeconfig", api.url)
+        # The last answer overtakes the watch of the Deployments.
+        api.silent_until = {"deployments": 2}
 
         async def waking(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
             api.put("scaledobjects", scaled_object(body["model"], reason="ScalerActive"))

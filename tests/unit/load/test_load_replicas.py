@@ -6,6 +6,7 @@ API server's timing or access rules; the tests on the embedded cluster do.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,20 @@ async def test_only_changes_are_noted() -> None:
             assert watch.models == ["chat"]
             assert watch.model_of_deployment("chat-engine") == "chat"
             assert watch.model_of_deployment("other") is None
+
+
+async def test_who_catches_up_has_seen_what_the_api_knew_at_that_moment() -> None:
+    async with kubernetes_api() as api:
+        api.put("deployments", deployment("chat", 0, 0))
+        async with watching(api) as watch:
+            await api.until_watched("deployments", "pods")
+            api.silent_until = {"deployments": 2, "pods": 2}
+            api.put("deployments", deployment("chat", 1, 1))
+            api.put("pods", pod("chat", "chat-1", ready=True))
+            assert (watch.counts("chat"), watch.pods("chat")) == ((0, 0), [])
+            async with asyncio.timeout(DEADLINE):
+                await watch.catch_up()
+            assert (watch.counts("chat"), watch.pods("chat")) == ((1, 1), [True])
 
 
 async def test_pods_that_exist_and_are_ready_are_noted() -> None:
