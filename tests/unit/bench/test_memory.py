@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,12 @@ GRANDCHILD = f"held = b'x' * {100 * MIB}; print('held', flush=True); input()"
 CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {GRANDCHILD!r}], check=True)"
 
 
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_the_memory_of_a_process_that_a_process_started_counts() -> None:
     with PeakMemory() as memory:
         child = subprocess.Popen(
@@ -27,6 +35,7 @@ def test_the_memory_of_a_process_that_a_process_started_counts() -> None:
         assert child.stdout.readline() == "held\n"
         before = len(descendants(child.pid))
         alone = resident(child.pid)
+        wait_until(lambda: memory.peak > 100 * MIB, 10)
     child.communicate("\n")
     assert before == 1
     assert alone < 100 * MIB < memory.peak < 400 * MIB
