@@ -26,7 +26,8 @@ import aiohttp
 from local.forwarder import LISTENERS_VARIABLE
 from local.layout import ClusterFiles
 from local.objects import ObjectsError, apply_all
-from local.processes import SPECIFICATIONS, Process
+from local.process import Process
+from local.processes import SPECIFICATIONS
 
 POLL_SECONDS = 0.05
 # A process that dies again within this time is started again more slowly.

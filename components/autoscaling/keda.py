@@ -1,7 +1,7 @@
 """KEDA and its HTTP add-on, installed where a cluster does not bring them, with the settings of the embedded cluster.
 
 Sources: values and templates of the charts named in `components.versions`; the tuned figures are those that
-`local/processes.py` runs with, and why is said there and in docs/adr/0003.
+`local/processes_keda.py` runs with, and why is said there and in docs/adr/0003.
 """
 
 from __future__ import annotations
