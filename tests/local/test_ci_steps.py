@@ -20,7 +20,7 @@ from lightkube.types import PatchType
 from local import cluster
 from local.layout import REPOSITORY, ClusterFiles
 from tests.clone import Clone
-from tests.local.test_self_service import node
+from tests.local.platform_team import node
 
 pytestmark = [
     pytest.mark.local,
