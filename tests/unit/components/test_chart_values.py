@@ -33,6 +33,14 @@ def router(**keys: Any) -> dict[str, Any]:
     return {"routerSpec": {"enableRouter": True, "repository": "lmcache/lmstack-router", "tag": "v1", **keys}}
 
 
+CONTROLLER = {"enableController": True, "controllerPort": "9000", "controllerReplyPort": "9001", "workerPorts": "8001"}
+P2P = {"p2pHost": "localhost", "p2pInitPorts": "8200"}
+P2P_VARIABLES = [
+    {"name": "LMCACHE_ENABLE_P2P", "value": "True"},
+    {"name": "LMCACHE_P2P_LOOKUP_PORTS", "value": "8201"},
+]
+CACHE_SERVER = {"enabled": True, "image": {"repository": "lmcache/vllm-openai", "tag": "v1"}}
+
 MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     # values, last key of the path, what the message or the fix says
     ({"servingEngineSpecs": {}}, "servingEngineSpecs", "Did you mean servingEngineSpec?"),
@@ -77,6 +85,15 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     (model(lmcacheConfig={"enabled": True, "kvRole": "both"}), "kvRole", "Did you mean kv_both?"),
     (model(lmcacheConfig={"enabled": True, "nixlRole": "prefill"}), "nixlRole", "not one of the words"),
     (model(lmcacheConfig={"enabled": True, "cpuOffloadingBufferSize": 20}), "cpuOffloadingBufferSize", "valid string"),
+    (model(lmcacheConfig={"enabled": True, "cpuOffloadingBufferSize": "0.5"}), "lmcacheConfig", "whole number of GiB"),
+    (model(lmcacheConfig={"enabled": True, "diskOffloadingBufferSize": "20"}), "modelSpec", "LMCACHE_LOCAL_DISK"),
+    (model(lmcacheConfig={"enabled": True, "enablePD": True}), "enablePD", "kind: disaggregated"),
+    (model(lmcacheConfig={"enabled": True, "enableController": True}), "lmcacheConfig", "Set all three"),
+    (model(lmcacheConfig={"enabled": True, **CONTROLLER}), "", "part of the chart's router"),
+    (model(lmcacheConfig={"enabled": True, "p2pHost": "localhost"}), "lmcacheConfig", "go together"),
+    (model(lmcacheConfig={"enabled": True, **P2P}), "lmcacheConfig", "enableController: true"),
+    (model(lmcacheConfig={"enabled": True, **CONTROLLER, **P2P}), "modelSpec", "LMCACHE_ENABLE_P2P"),
+    (model(raySpec={"enabled": True}), "raySpec", "RayCluster"),
     (vllm(enablePrefixCachin=True), "enablePrefixCachin", "Did you mean enablePrefixCaching?"),
     (vllm(maxModelLen=8192), "maxModelLen", "engine.max_model_len"),
     (vllm(maxNumSeqs=8), "maxNumSeqs", "engine.max_num_seqs"),
@@ -98,6 +115,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     (router(k8sServiceDiscoveryType="pod"), "k8sServiceDiscoveryType", "Did you mean pod-ip?"),
     ({"cacheserverSpec": {"enabled": True}}, "cacheserverSpec", "Set image with a tag"),
     ({"cacheserverSpec": {"enabled": True, "image": {"repository": "a", "tag": "latest"}}}, "tag", "pinned"),
+    ({"cacheserverSpec": CACHE_SERVER}, "cacheserverSpec", "Set resources.limits.memory"),
+    ({"cacheserverSpec": {**CACHE_SERVER, "replicaCount": 2}}, "cacheserverSpec", "would not be found again"),
     ({"cacheServerSpec": {}}, "cacheServerSpec", "Did you mean cacheserverSpec?"),
     ({"sharedPvcStorage": {"enabled": True}}, "", "tensorParallelSize"),
     ({"sharedPvcStorage": {"enabled": False, "size": "100 GB"}}, "size", "quantity such as 50Gi"),
@@ -151,12 +170,10 @@ VALID: list[dict[str, Any]] = [
     router(routingLogic="session", sessionKey="x-user-id"),
     router(routingLogic="prefixaware", prefixMinMatchLength=16, otel={"endpoint": "otel:4317"}),
     router(route={"main": {"enabled": True, "parentRefs": [{"name": "gw"}], "hostnames": ["a.example"]}}),
+    {"cacheserverSpec": {**CACHE_SERVER, "serde": "naive", "resources": {"limits": {"memory": "64Gi"}}}},
     {
-        "cacheserverSpec": {
-            "enabled": True,
-            "image": {"repository": "lmcache/vllm-openai", "tag": "v1"},
-            "serde": "naive",
-        }
+        **model(lmcacheConfig={"enabled": True, **CONTROLLER, **P2P}, env=P2P_VARIABLES),
+        **router(routingLogic="kvaware", lmcacheControllerPort=9000),
     },
     {"sharedPvcStorage": {"enabled": True, "size": "100Gi"}, **model(pvcStorage="1Gi")},
     {

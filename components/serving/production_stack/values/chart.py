@@ -54,6 +54,17 @@ class CacheserverSpec(Values):
     def _image_is_pinned(self) -> CacheserverSpec:
         if self.enabled and self.image is None:
             raise ValueError("the chart's default image is lmcache/vllm-openai:latest; set image with a tag")
+        if self.enabled and (self.replica_count or 1) > 1:
+            raise ValueError(
+                "replicas of the cache server share nothing, and its Service sends each request to any of them: "
+                "most blocks would not be found again; set replicaCount to 1"
+            )
+        # LMCache 0.5.6 v1/server/storage_backend/local_backend.py keeps all it is given.
+        if self.enabled and "memory" not in (self.resources or {}).get("limits", {}):
+            raise ValueError(
+                "the cache server forgets nothing, and takes its node's memory until others die; "
+                "set resources.limits.memory, at which it is restarted empty"
+            )
         return self
 
 
@@ -160,6 +171,18 @@ class ChartValues(Values):
     extra_objects: Objects | None = None
     kube_prometheus_stack: Annotated[Subchart | None, Field(alias="kube-prometheus-stack")] = None
     prometheus_adapter: Annotated[Subchart | None, Field(alias="prometheus-adapter")] = None
+
+    @model_validator(mode="after")
+    def _controller_is_in_the_router(self) -> ChartValues:
+        offloads = (model.lmcache_config for model in self.serving_engine_spec.model_spec)
+        if any(item is not None and item.enable_controller for item in offloads):
+            router = self.router_spec
+            if not router.enable_router or router.lmcache_controller_port is None:
+                raise ValueError(
+                    "LMCache's controller is part of the chart's router, which is off; "
+                    "set routerSpec with enableRouter: true and lmcacheControllerPort, or leave enableController out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _what_the_templates_need(self) -> ChartValues:

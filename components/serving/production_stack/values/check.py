@@ -42,6 +42,10 @@ OWNED: Final[Mapping[tuple[str, ...], str]] = {
     ("servingEngineSpec", "modelSpec", "modelURL"): "set source.hugging_face",
     ("servingEngineSpec", "modelSpec", "replicaCount"): "the autoscaler owns it: set scaling.min_replicas",
     ("servingEngineSpec", "modelSpec", "keda"): "set scaling: the chart's own trigger never fires",
+    ("servingEngineSpec", "modelSpec", "raySpec"): (
+        "with it the chart makes a RayCluster, and no Deployment to be scaled, drained and rolled out; a replica runs "
+        "on one node"
+    ),
     ("servingEngineSpec", "modelSpec", "resources"): "they follow from node_pool and engine.tensor_parallel",
     ("servingEngineSpec", "modelSpec", "nodeSelectorTerms"): "set node_pool",
     ("servingEngineSpec", "modelSpec", "affinity"): "with it the chart forgets the node pool: set node_pool",
@@ -52,6 +56,9 @@ OWNED: Final[Mapping[tuple[str, ...], str]] = {
     ("servingEngineSpec", "modelSpec", "vllmConfig", "gpuMemoryUtilization"): "set engine.gpu_memory_utilization",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "tensorParallelSize"): "set engine.tensor_parallel",
     ("servingEngineSpec", "modelSpec", "vllmConfig", "extraArgs"): "set engine.extra_args, which is checked",
+    ("servingEngineSpec", "modelSpec", "lmcacheConfig", "enablePD"): (
+        "it gives engines the node's processes and memory segments; set topology: {kind: disaggregated}"
+    ),
     ("kube-prometheus-stack",): "the cluster has its own Prometheus",
     ("prometheus-adapter",): "KEDA is there",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -66,6 +67,29 @@ class LmcacheConfig(Values):
     p2p_init_ports: Annotated[str | None, Field(alias="p2pInitPorts")] = None
     worker_heartbeat_time: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
+
+    @model_validator(mode="after")
+    def _what_it_does_in_silence(self) -> LmcacheConfig:
+        size = self.cpu_offloading_buffer_size
+        if size is not None and not re.fullmatch(r"[1-9][0-9]*", size):
+            raise ValueError(
+                f"of cpuOffloadingBufferSize {size!r} the chart takes whole GiB, here none, so that LMCache's 5 GiB "
+                "hold; set a whole number of GiB"
+            )
+        if self.enable_controller:
+            asked = {
+                "controllerPort": self.controller_port,
+                "controllerReplyPort": self.controller_reply_port,
+                "workerPorts": self.worker_ports,
+            }
+            missing = [name for name, value in asked.items() if not value]
+            if missing:
+                raise ValueError(f"LMCache's controller is not found without {' and '.join(missing)}; set all three")
+        if (self.p2p_host or self.p2p_init_ports) and not (self.p2p_host and self.p2p_init_ports):
+            raise ValueError("p2pHost and p2pInitPorts go together; set both")
+        if self.p2p_host and not self.enable_controller:
+            raise ValueError("engines find one another by LMCache's controller; set enableController: true")
+        return self
 
 
 class InitContainer(Values):
@@ -169,6 +193,19 @@ class ModelSpec(Values):
     def _what_the_templates_need(self) -> ModelSpec:
         if self.lmcache_config is not None and self.vllm_config is None:
             raise ValueError("lmcacheConfig needs vllmConfig: the chart's template fails without it; set vllmConfig")
+        offload = self.lmcache_config
+        set_here = {item.get("name") for item in self.env or ()}
+        if offload is not None and offload.disk_offloading_buffer_size and "LMCACHE_LOCAL_DISK" not in set_here:
+            raise ValueError(
+                "diskOffloadingBufferSize says how much and not where, and LMCache writes nothing; "
+                "set LMCACHE_LOCAL_DISK in env to a folder of a volume"
+            )
+        wanted = {"LMCACHE_ENABLE_P2P", "LMCACHE_P2P_LOOKUP_PORTS"}
+        if offload is not None and offload.p2p_host and not wanted <= set_here:
+            raise ValueError(
+                "the chart gives LMCache addresses for sharing between engines, and does not switch it on; "
+                "set LMCACHE_ENABLE_P2P and LMCACHE_P2P_LOOKUP_PORTS in env"
+            )
         if self.resources is None and (self.request_cpu is None or self.request_memory is None):
             raise ValueError("the chart needs resources, or requestCPU and requestMemory; set resources")
         if self.affinity is not None and self.node_selector_terms is not None:
