@@ -25,6 +25,7 @@ from types import FrameType
 from local import certificates, configuration
 from local.forwarder import LISTENERS_VARIABLE
 from local.layout import REPOSITORY, ClusterFiles
+from local.node_agent.files import write
 
 RESTART_PAUSE_SECONDS = 1.0
 BACKLOG = 1024
@@ -71,7 +72,7 @@ def open_listeners(files: ClusterFiles, gateway_port: int) -> dict[str, socket.s
                 raise
             listeners[name] = listen(name, 0)
     ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
-    remembered.write_text(json.dumps(ports))
+    write(remembered, json.dumps(ports))
     return listeners
 
 
@@ -118,7 +119,7 @@ def guard(files: ClusterFiles, gateway_port: int) -> int:
     except BlockingIOError:
         print("the cluster has a guard already", file=sys.stderr)
         return START_FAILURE
-    (files.run / "guard.pid").write_text(str(os.getpid()))
+    write(files.run / "guard.pid", str(os.getpid()))
     try:
         listeners = open_listeners(files, gateway_port)
     except PortBusyError as error:
@@ -133,7 +134,7 @@ def guard(files: ClusterFiles, gateway_port: int) -> int:
         signal.signal(signal.SIGINT, stop)
         while True:
             cluster = start_cluster(files, listeners)
-            (files.run / "cluster.pid").write_text(str(cluster.pid))
+            write(files.run / "cluster.pid", str(cluster.pid))
             code = cluster.wait()
             print(f"the cluster's process 1 ended ({code}); starting it again", flush=True)
             time.sleep(RESTART_PAUSE_SECONDS)
