@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-from components.serving import store_model
 from components.serving.store_model import StoreError, main, store
 from components.serving.weights_download import STORE_MODEL
 from components.weights_files import MODEL_FILES, OTHER_FORMATS, Download
@@ -264,7 +263,7 @@ def test_too_little_room_is_said_before_anything_is_fetched(
     """A file system needs room for all, the disk before a bucket for the largest file."""
     scratch = tmp_path / "scratch" if by_disk else None
     free = needed - 1
-    monkeypatch.setattr(store_model.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     with pytest.raises(StoreError, match=r"needs 0\.00 GiB in .*, which has 0\.00 GiB free"):
         fill(tmp_path, scratch)
     assert not hub.fetched

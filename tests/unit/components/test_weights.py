@@ -116,8 +116,8 @@ def test_a_store_that_somebody_else_fills_needs_no_job(engine: Engine) -> None:
 
 
 def pinned() -> ModelDeploymentArgs:
-    changes = {"revision": COMMIT, "allow_patterns": ("*.json", "*.gguf"), "ignore_patterns": ()}
-    return deployment(engine=replace(CHAT.engine, **changes))
+    engine = replace(CHAT.engine, revision=COMMIT, allow_patterns=("*.json", "*.gguf"), ignore_patterns=())
+    return deployment(engine=engine)
 
 
 def test_job_and_engine_are_told_the_same_revision(engine: Engine) -> None:
