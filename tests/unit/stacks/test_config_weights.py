@@ -129,3 +129,46 @@ def test_it_matters_only_where_weights_lie_on_a_disk_that_is_made() -> None:
     assert (errors(enough), errors(nvme)) == ([], [])
     found = {**big(), "cloud": "existing", "existing": {"context": "lab"}}
     assert errors(found) == []
+
+
+STORES = {
+    "aws": ({"shared_files": "fsx-lustre", "lustre_gib": 1200}, "aws.lustre_gib", 1200),
+    "azure": ({}, "azure.weights_gib", 512),
+    "gcp": ({"project": "acme-inference"}, "gcp.filestore_capacity_gib", 1024),
+}
+
+
+def full(cloud: str, models: int) -> dict[str, Any]:
+    """So many revisions of a model of 131 GiB in a store of a fixed size, each on eight GPUs."""
+    section, _, _ = STORES[cloud]
+    raw = sample(cloud=cloud, serving_stack="manifests", weights={"store": "shared-files", "preload": True})
+    raw[cloud] = section
+    raw["node_pools"] = [{"name": "h100", "accelerator": "h100", "gpus_per_node": 8, "max_nodes": 12}]
+    name = "meta-llama/Llama-3.3-70B-Instruct"
+    raw["model_deployments"] = [
+        {
+            "name": f"v{index}",
+            "source": {"hugging_face": name, "revision": f"v{index}"},
+            "engine": {"tensor_parallel": 8},
+            "node_pool": "h100",
+        }
+        for index in range(models)
+    ]
+    return raw
+
+
+@pytest.mark.parametrize("cloud", STORES)
+def test_a_store_of_a_fixed_size_holds_all_models(cloud: str) -> None:
+    _, field, capacity = STORES[cloud]
+    fitting = int(capacity // 131.5)
+    assert errors(full(cloud, fitting)) == []
+    (line,) = errors(full(cloud, fitting + 1))
+    assert line.startswith(f"{field}: the models that it is to hold have ")
+    assert f" (got {capacity}). Set it to " in line
+
+
+def test_one_model_in_two_deployments_is_stored_once() -> None:
+    raw = full("azure", 4)
+    for item in raw["model_deployments"]:
+        item["source"]["revision"] = "main"
+    assert errors(raw) == []
