@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -58,12 +59,12 @@ class ModelSource(Strictly):
         min_length=1,
         description="Files that weights.preload fetches, by their path in the repository; * stands for any text, with "
         "/ too. Weights in one format, configuration and tokenizer are enough.",
-        json_schema_extra={"default_text": f"[{', '.join(MODEL_FILES)}]"},
+        json_schema_extra={"default_text": json.dumps(MODEL_FILES)},
     )
     ignore_patterns: tuple[FilePattern, ...] = Field(
         default=OTHER_FORMATS,
         description="Of those, files that it leaves out.",
-        json_schema_extra={"default_text": f"[{', '.join(OTHER_FORMATS)}]"},
+        json_schema_extra={"default_text": json.dumps(OTHER_FORMATS)},
     )
 
 
