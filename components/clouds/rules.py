@@ -6,6 +6,7 @@ settings the cloud takes and which wishes it cannot fulfil, and why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -103,6 +104,7 @@ class EnvironmentWish:
         region: "" where the cloud's default is meant.
         weights_store: where model weights are kept (`WeightsStore`).
         preload: a Job puts them there.
+        models_gib: size of all models of known size together, GiB.
         pools: all of them.
         settings: the cloud's own section; None if there is none.
     """
@@ -111,8 +113,17 @@ class EnvironmentWish:
     region: str
     weights_store: str
     preload: bool = False
+    models_gib: float = 0.0
     pools: Sequence[PoolWish] = ()
     settings: CloudSettings | None = None
+
+
+def too_small_for_the_models(field: str, capacity_gib: int, environment: EnvironmentWish) -> Iterator[Objection]:
+    """A store of a fixed size, GiB, which `field` of the cloud's section says, must hold all models."""
+    if environment.weights_store == "shared-files" and capacity_gib < environment.models_gib:
+        message = f"the models that it is to hold have {environment.models_gib:.0f} GiB"
+        fix = f"Set it to {math.ceil(environment.models_gib)} or more, with room for the next version of a model."
+        yield Objection(field=field, value=capacity_gib, message=message, fix=fix)
 
 
 class CloudRules(Protocol):

@@ -15,6 +15,7 @@ from components.scheduling import Placement
 from components.serving.lora import LoraArgs
 from components.serving.topologies import Aggregated, Topology, Workers
 from components.timing import RequestTiming
+from components.weights_files import ADAPTER_FILES, MODEL_FILES, OTHER_FORMATS, Download
 
 ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # One pod goes before its successor comes: no rollout waits for a spare GPU.
@@ -99,6 +100,9 @@ class EngineArgs:
             None: it is not known.
         triton: of the engine triton; None: its defaults.
         custom: of the engine custom.
+        revision: the model's commit, tag or branch; "": its default branch.
+        allow_patterns: files of the model that are preloaded, see `components.weights_files.Download`.
+        ignore_patterns: of those, files that are not.
     """
 
     model: str
@@ -113,12 +117,21 @@ class EngineArgs:
     static_memory_share: float | None = None
     triton: TritonArgs | None = None
     custom: CustomEngineArgs | None = None
+    revision: str = ""
+    allow_patterns: tuple[str, ...] = MODEL_FILES
+    ignore_patterns: tuple[str, ...] = OTHER_FORMATS
 
     @property
-    def downloads(self) -> tuple[str, ...]:
-        """Hugging Face ids of all that it loads."""
+    def downloads(self) -> tuple[Download, ...]:
+        """All that it loads."""
         adapters = () if self.lora is None else self.lora.adapters
-        return (self.model, *(item.source for item in adapters))
+        model = Download(
+            id=self.model,
+            revision=self.revision,
+            allow_patterns=self.allow_patterns,
+            ignore_patterns=self.ignore_patterns,
+        )
+        return (model, *(Download(id=item.source, allow_patterns=ADAPTER_FILES) for item in adapters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +236,7 @@ class ServingContext:
         weights_annotations: of pods that mount the claim, where the cloud mounts it by a container beside theirs.
         weights_whole_files: the claim takes new files from first byte to last only (`WeightsVolume.whole_files`).
         preload: a Job fills the claim with a model before the model's first pod starts.
+        offline: engines take weights from the claim and ask Hugging Face for nothing.
         image_pull_secrets: names of the Secrets that images are fetched with.
         engines_as_root: engines run as root; False: as the image's user 2000.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
@@ -237,6 +251,7 @@ class ServingContext:
     weights_annotations: Mapping[str, str] = field(default_factory=dict)
     weights_whole_files: bool = False
     preload: bool = False
+    offline: bool = False
     image_pull_secrets: tuple[str, ...] = ()
     engines_as_root: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)

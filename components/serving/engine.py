@@ -68,6 +68,7 @@ from components.serving.engines.pod_parts import PodParts, own_port, parts_of, p
 from components.serving.engines.vllm import vllm_arguments
 from components.serving.topologies import Workers
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
+from components.weights_files import OFFLINE_VARIABLES
 
 PORT: Final = POD_PORT
 SHARED_MEMORY_SIZE: Final = "20Gi"
@@ -228,9 +229,9 @@ def _environment(context: ServingContext, engine: EngineArgs, program: EnginePro
         EnvVarArgs(name="HF_HOME", value=WEIGHTS_MOUNT),
         *(EnvVarArgs(name=name, value=value) for name, value in program.variables().items()),
     ]
-    if context.preload:
+    if context.offline:
         # The weights are there: an engine that asks the hub anew would start slower, or not at all when it is down.
-        variables.append(EnvVarArgs(name="HF_HUB_OFFLINE", value="1"))
+        variables += [EnvVarArgs(name=name, value=value) for name, value in OFFLINE_VARIABLES.items()]
     token = engine.hugging_face_token
     if token is not None:
         reference = SecretKeySelectorArgs(name=token.secret, key=token.key)

@@ -6,7 +6,7 @@ A module of its own: few environments have it, and the types of Jobs take long t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import Final
 
@@ -34,13 +34,8 @@ from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.serving.weights import CLAIM, MOUNT
 from components.versions import VLLM_ENGINE
 
-DOWNLOAD: Final = (
-    "import sys; from huggingface_hub import snapshot_download; [print(snapshot_download(id)) for id in sys.argv[1:]]"
-)
-"""Hugging Face's own client: it resumes, and checks the size of every file (huggingface_hub, file_download.py)."""
-
 STORE_MODEL: Final = (Path(__file__).parent / "store_model.py").read_text(encoding="utf-8")
-"""The way into a store that takes whole files only."""
+"""What the Job runs: fetches a model by Hugging Face's own client and checks each file."""
 
 SCRATCH: Final = "scratch"
 SCRATCH_MOUNT: Final = "/scratch"
@@ -53,7 +48,7 @@ DOWNLOAD_ATTEMPTS: Final = 4
 
 def download_job_name(args: ModelDeploymentArgs) -> str:
     """Name of the Job; other weights get another Job, since a Job cannot be changed."""
-    weights = " ".join(args.engine.downloads)
+    weights = json.dumps([item.order() for item in args.engine.downloads])
     return f"{args.name}-weights-{hashlib.sha256(weights.encode()).hexdigest()[:8]}"
 
 
@@ -91,10 +86,12 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
                         ContainerArgs(
                             name="download",
                             image=VLLM_ENGINE,
-                            command=_command(context, args.engine.downloads),
+                            command=_command(context, args),
                             env=_variables(context, args),
                             resources=placement.resources.as_requirements(),
                             security_context=confined(),
+                            # Its last line says what went wrong: it then stands in the pod's status too.
+                            termination_message_policy="FallbackToLogsOnError",
                             volume_mounts=_mounts(context),
                         )
                     ],
@@ -106,10 +103,13 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
     )
 
 
-def _command(context: ServingContext, repositories: Sequence[str]) -> list[str]:
-    if context.weights_whole_files:
-        return ["python3", "-c", STORE_MODEL, f"{MOUNT}/hub", f"{SCRATCH_MOUNT}/files", *repositories]
-    return ["python3", "-c", DOWNLOAD, *repositories]
+def _command(context: ServingContext, args: ModelDeploymentArgs) -> list[str]:
+    order = {
+        "hub": f"{MOUNT}/hub",
+        "scratch": f"{SCRATCH_MOUNT}/files" if context.weights_whole_files else None,
+        "models": [item.order() for item in args.engine.downloads],
+    }
+    return ["python3", "-c", STORE_MODEL, json.dumps(order)]
 
 
 def _variables(context: ServingContext, args: ModelDeploymentArgs) -> list[EnvVarArgs]:

@@ -25,6 +25,12 @@ ImageReference = Annotated[
 ]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/_.-]*$", max_length=200)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Revision = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*([./][A-Za-z0-9_-]+)*$", max_length=200)
+]
+FilePattern = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_*?.-]+(/[A-Za-z0-9_*?.-]+)*$", min_length=1, max_length=200)
+]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=80)]
 
 

@@ -19,6 +19,7 @@ from stacks.config.checks_gateway import check_gateway
 from stacks.config.checks_secrets import check_references
 from stacks.config.checks_sleep import check_sleep
 from stacks.config.checks_topologies import check_topologies
+from stacks.config.checks_weights import check_weights
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
@@ -66,6 +67,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
     yield from check_chart(config, deployments)
     yield from check_references(config, deployments)
     yield from check_topologies(config, deployments)
+    yield from check_weights(config, deployments)
 
 
 def _unbuilt(path: str, word: StrEnum, built: frozenset[StrEnum]) -> Iterator[FieldError]:

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from components.clouds import load_rules
 from components.clouds.rules import CloudRules, CloudSettings, EnvironmentWish, Objection, PoolWish
+from planner.catalog import models
+from planner.sizing import weights_gib
 from stacks.config.models import EnvironmentConfig, MigSharing, MpsSharing, NodePool, TimeSlicing
 from stacks.config.placement import instance_of
 from stacks.config.salvage import has
@@ -121,9 +123,18 @@ def environment_wish(config: EnvironmentConfig) -> EnvironmentWish | None:
         region=config.region or "",
         weights_store=config.weights.store.value,
         preload=config.weights.preload,
+        models_gib=_models_gib(config),
         pools=[wish for pool in pools if (wish := wish_of(pool)) is not None],
         settings=_whole(settings_of(config)),
     )
+
+
+def _models_gib(config: EnvironmentConfig) -> float:
+    """Of all different models and revisions whose size is known."""
+    deployments = config.model_deployments if has(config, "model_deployments") else ()
+    sources = [item.source for item in deployments if has(item, "source")]
+    wanted = {(item.hugging_face, item.revision) for item in sources if has(item, "hugging_face", "revision")}
+    return sum(weights_gib(model) for name, _ in wanted if (model := models().get(name)) is not None)
 
 
 def _whole(settings: CloudSettings | None) -> CloudSettings | None:

@@ -38,6 +38,7 @@ VLLM = EngineFlags(
         "host": "a pod listens on its own address",
         "port": "every engine listens on 8000",
         "model": "set source.hugging_face",
+        "revision": "set source.revision",
         "served-model-name": "it is the name of the model deployment",
         "max-model-len": "set engine.max_model_len",
         "max-num-seqs": "set engine.max_num_seqs",
@@ -68,6 +69,7 @@ SGLANG = EngineFlags(
     derived=_COMMON
     | {
         "model-path": "set source.hugging_face",
+        "revision": "set source.revision",
         "served-model-name": "it is the name of the model deployment",
         "context-length": "set engine.max_model_len",
         "max-running-requests": "set engine.max_num_seqs",
@@ -95,6 +97,7 @@ TGI = EngineFlags(
         "hostname": _COMMON["host"],
         "port": _COMMON["port"],
         "model-id": "set source.hugging_face",
+        "revision": "set source.revision",
         "num-shard": "set engine.tensor_parallel",
         "cuda-memory-fraction": "set engine.gpu_memory_utilization",
         "max-total-tokens": "set engine.max_model_len",

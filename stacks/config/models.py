@@ -99,6 +99,10 @@ class Cluster(Strictly):
     )
 
 
+def _offline(data: dict[str, Any]) -> bool:
+    return bool(data["preload"])
+
+
 class Weights(Strictly):
     """Where model weights are kept and when they are loaded."""
 
@@ -110,7 +114,15 @@ class Weights(Strictly):
     preload: bool = Field(
         default=False,
         strict=True,
-        description="A Job downloads each model into the store before its first pod starts; not with node-disk.",
+        description="A Job downloads each model into the store, and checks each file against the hub's checksum, "
+        "before its first pod starts; not with node-disk.",
+    )
+    offline: bool = Field(
+        default_factory=_offline,
+        strict=True,
+        description="Engines take weights from the store and ask Hugging Face for nothing (HF_HUB_OFFLINE). Needs "
+        "preload, or a volume that is there (existing.weights_volume) and that somebody else has filled.",
+        json_schema_extra={"default_text": "as preload"},
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from components.weights_files import MODEL_FILES, OTHER_FORMATS
 from stacks.config.base import (
+    FilePattern,
     FlagName,
     FlagValue,
     HuggingFaceId,
@@ -15,6 +18,7 @@ from stacks.config.base import (
     Int,
     Name,
     Number,
+    Revision,
     Strictly,
     UrlPath,
     VariableName,
@@ -44,6 +48,24 @@ class ModelSource(Strictly):
         description="Where the Hugging Face token lies that a gated model needs.",
         json_schema_extra={"default_text": "no token"},
     )
+    revision: Revision | None = Field(
+        default=None,
+        description="Commit (40 hexadecimal digits), tag or branch. A commit never changes: what was tested is what is "
+        "served, on every node.",
+        json_schema_extra={"default_text": "the default branch, as it is when the weights are fetched"},
+    )
+    allow_patterns: tuple[FilePattern, ...] = Field(
+        default=MODEL_FILES,
+        min_length=1,
+        description="Files that weights.preload fetches, by their path in the repository; * stands for any text, with "
+        "/ too. Weights in one format, configuration and tokenizer are enough.",
+        json_schema_extra={"default_text": json.dumps(MODEL_FILES)},
+    )
+    ignore_patterns: tuple[FilePattern, ...] = Field(
+        default=OTHER_FORMATS,
+        description="Of those, files that it leaves out.",
+        json_schema_extra={"default_text": json.dumps(OTHER_FORMATS)},
+    )
 
 
 class TritonEngine(Strictly):
@@ -71,8 +93,8 @@ class CustomEngine(Strictly):
     )
     args: tuple[str, ...] = Field(
         default=(),
-        description="Command line. {model}, {name}, {address}, {port}, {gpus} and {drain_seconds} stand for what the "
-        "platform knows; it must listen on {address}:{port}.",
+        description="Command line. {model}, {revision}, {name}, {address}, {port}, {gpus} and {drain_seconds} stand "
+        "for what the platform knows; it must listen on {address}:{port}.",
         json_schema_extra={"default_text": "[]"},
     )
     env: Mapping[VariableName, str] = Field(

@@ -17,23 +17,27 @@ from typing import Any
 import pytest
 import yaml
 from lightkube import ApiError, Client, KubeConfig
-from lightkube.models.core_v1 import NodeSpec, Taint
+from lightkube.models.core_v1 import HostPathVolumeSource, NodeSpec, PersistentVolumeSpec, Taint
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Namespace, Node, Pod
+from lightkube.resources.core_v1 import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod
 
 from local import cluster
 from local.layout import ClusterFiles
 from local.pulumi_cli import Pulumi
 from tests.local.client import ask_many
+from tests.local.conftest import until
 
 pytestmark = pytest.mark.local
 
 GPU_LABEL, CPU_LABEL = {"team.example.com/nodes": "gpus"}, {"team.example.com/nodes": "apps"}
 
 
+COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
+
+
 def environment(kubeconfig: Path) -> dict[str, Any]:
-    """What both environments are told."""
+    """What all environments are told."""
     return {
         "cloud": "existing",
         "serving_stack": "manifests",
@@ -88,11 +92,20 @@ def node(name: str, labels: dict[str, str], capacity: dict[str, str], taints: li
     return Node(metadata=metadata, spec=NodeSpec(providerID=f"local:///{name}", taints=taints))
 
 
-def stack(files: ClusterFiles, name: str) -> Pulumi:
+def with_weights(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same with its models on a volume of the team's, a pinned revision of each, and a replica that stays."""
+    model = raw["model_deployments"][0]
+    model["source"]["revision"] = COMMIT
+    model["scaling"] |= {"min_replicas": 1, "startup_budget_seconds": 60}
+    volume = {**raw["existing"], "weights_volume": "models"}
+    return {**raw, "existing": volume, "weights": {"store": "shared-files", "offline": True}}
+
+
+def stack(files: ClusterFiles, name: str, raw: dict[str, Any] | None = None) -> Pulumi:
     """A stack that knows the cluster by its configuration alone."""
     config_file = files.root / f"Pulumi.{name}.yaml"
     config_file.write_text(
-        yaml.safe_dump({"config": {"inference-platform:environment": environment(files.kubeconfig)}})
+        yaml.safe_dump({"config": {"inference-platform:environment": raw or environment(files.kubeconfig)}})
     )
     made = Pulumi(name, files.root / "pulumi", files.root / "not-a-kubeconfig", config_file=config_file)
     made.prepare()
@@ -163,3 +176,36 @@ def test_a_second_preview_proposes_nothing(first: Pulumi) -> None:
     """Nothing of ours fights with what the cluster's controllers write."""
     shown = first.run("preview", "--json", "--stack", "one")
     assert {step["op"] for step in json.loads(shown)["steps"]} == {"same"}
+
+
+def test_engines_take_a_pinned_model_from_the_teams_volume_and_ask_nobody(
+    team_cluster: ClusterFiles, client: Client
+) -> None:
+    """The claim is bound to the volume, and the engine is ready with the revision and without the hub."""
+    modes, size = ["ReadWriteMany"], {"storage": "1Ti"}
+    source = HostPathVolumeSource(path="/models")
+    spec = PersistentVolumeSpec(accessModes=modes, capacity=size, hostPath=source, storageClassName="")
+    client.create(PersistentVolume(metadata=ObjectMeta(name="models"), spec=spec))
+    made = stack(team_cluster, "offline", with_weights(environment(team_cluster.kubeconfig)))
+    try:
+        made.run("up", "--yes", "--skip-preview", "--stack", "offline")
+        namespace, labels = "inference-offline", {"inference.platform/component": "engine"}
+
+        def ready() -> list[Pod]:
+            pods = list(client.list(Pod, namespace=namespace, labels=labels))
+            return [
+                pod for pod in pods if pod.status and any(each.ready for each in pod.status.containerStatuses or ())
+            ]
+
+        until(lambda: bool(ready()), 60, "the engine is ready")
+        (pod,) = ready()
+        assert pod.spec
+        (container,) = pod.spec.containers
+        variables = {item.name: item.value for item in container.env or ()}
+        assert (variables["HF_HOME"], variables["HF_HUB_OFFLINE"]) == ("/weights", "1")
+        assert f"--revision={COMMIT}" in (container.args or ())
+        claim = client.get(PersistentVolumeClaim, "weights", namespace=namespace)
+        assert (claim.status and claim.status.phase, claim.spec and claim.spec.volumeName) == ("Bound", "models")
+    finally:
+        made.run("destroy", "--yes", "--skip-preview", "--stack", "offline")
+        client.delete(PersistentVolume, "models")

@@ -8,8 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from components.clouds.aws.places import DEFAULT_REGION, NO_COMMON_ZONES, REGION, default_zones
-from components.clouds.aws.settings import AwsSettings
-from components.clouds.rules import CloudRules, CloudSettings, EnvironmentWish, Objection, PoolWish, TaintFacts
+from components.clouds.aws.settings import AwsSettings, SharedFiles
+from components.clouds.rules import (
+    CloudRules,
+    CloudSettings,
+    EnvironmentWish,
+    Objection,
+    PoolWish,
+    TaintFacts,
+    too_small_for_the_models,
+)
 
 CAPACITY_BLOCK_FAMILIES: Final = ("p4d", "p4de", "p5", "p5e", "p5en", "p6-b200")
 """GPU families of the catalogue that Capacity Blocks for ML are sold for (EC2 user guide, Capacity Blocks)."""
@@ -67,6 +75,8 @@ class AwsRules:
         yield from _check_environment_zones(region, settings)
         yield from _check_settings(settings)
         yield from _check_weights(environment)
+        if settings.shared_files is SharedFiles.FSX_LUSTRE:
+            yield from too_small_for_the_models("aws.lustre_gib", settings.lustre_gib, environment)
 
 
 def _check_weights(environment: EnvironmentWish) -> Iterator[Objection]:

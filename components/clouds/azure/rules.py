@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from components.clouds.azure.agent_pools import MIG_PROFILES, SPOT_TAINT, agent_pool_name, fixed_parts
 from components.clouds.azure.settings import AzureSettings, OperatingSystem, SystemPool
-from components.clouds.rules import CloudRules, CloudSettings, EnvironmentWish, Objection, PoolWish, TaintFacts
+from components.clouds.rules import (
+    CloudRules,
+    CloudSettings,
+    EnvironmentWish,
+    Objection,
+    PoolWish,
+    TaintFacts,
+    too_small_for_the_models,
+)
 
 ZONES: Final = ("1", "2", "3")
 
@@ -75,6 +83,8 @@ class AzureRules:
         yield from _check_access(environment)
         yield from _check_system_pool(environment)
         yield from _check_names(environment)
+        if (capacity := setting(environment, "weights_gib")) is not None:
+            yield from too_small_for_the_models("azure.weights_gib", capacity, environment)
 
 
 def setting(environment: EnvironmentWish, name: str) -> Any:  # noqa: ANN401 - each setting has its own type

@@ -10,7 +10,15 @@ from typing import Final
 from components.clouds.gcp.machines import LOCAL_SSDS, NEVER_ON_DEMAND, SPOT_OR_FLEX_START_ONLY
 from components.clouds.gcp.names import COMPUTE_CLASS, compute_class_name
 from components.clouds.gcp.settings import FilestoreTier, GcpSettings
-from components.clouds.rules import CloudRules, CloudSettings, EnvironmentWish, Objection, PoolWish, TaintFacts
+from components.clouds.rules import (
+    CloudRules,
+    CloudSettings,
+    EnvironmentWish,
+    Objection,
+    PoolWish,
+    TaintFacts,
+    too_small_for_the_models,
+)
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 """What GKE's device plugin calls all of them: whole GPUs, MIG slices and shares of a GPU."""
@@ -76,6 +84,7 @@ class GcpRules:
             yield Objection(field="gcp.system_min_nodes", value=settings.system_min_nodes, message=message)
         yield from _check_networks(settings)
         yield from _check_weights(environment, settings)
+        yield from too_small_for_the_models("gcp.filestore_capacity_gib", settings.filestore_capacity_gib, environment)
         if settings.kms_key is not None and settings.project_number is None:
             message = "required with kms_key: GKE itself must be allowed to use the key"
             yield Objection(field="gcp.project_number", value=None, message=message, fix="Set it.")

@@ -8,7 +8,7 @@ from typing import Final
 from components.serving.base import EngineArgs
 from components.serving.engines.base import one_series
 
-PLACEHOLDERS: Final = ("{model}", "{name}", "{address}", "{port}", "{gpus}", "{drain_seconds}")
+PLACEHOLDERS: Final = ("{model}", "{name}", "{address}", "{port}", "{gpus}", "{drain_seconds}", "{revision}")
 """What stands in a custom engine's arguments for what the platform knows."""
 
 POD_PLACEHOLDERS: Final = ("{namespace}", "{name}", "{pods}")
@@ -51,7 +51,15 @@ class Custom:
     def arguments(self, served_name: str, address: str, port: int, drain_seconds: int) -> list[str]:
         """The user's, with the platform's values in the place of `PLACEHOLDERS`."""
         gpus = str(self._args.tensor_parallel)
-        values = (self._args.model, served_name, address, str(port), gpus, str(drain_seconds))
+        values = (
+            self._args.model,
+            served_name,
+            address,
+            str(port),
+            gpus,
+            str(drain_seconds),
+            self._args.revision or "main",
+        )
         return [_filled(word, dict(zip(PLACEHOLDERS, values, strict=True))) for word in self._own.arguments]
 
     def variables(self) -> Mapping[str, str]:

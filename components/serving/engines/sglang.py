@@ -39,6 +39,8 @@ class Sglang:
             # Off by default: nothing to scale by and nothing to see.
             "--enable-metrics",
         ]
+        if args.revision:
+            words.append(f"--revision={args.revision}")
         if args.max_model_len is not None:
             words.append(f"--context-length={args.max_model_len}")
         if args.max_num_seqs is not None:

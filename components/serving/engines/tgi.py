@@ -40,6 +40,8 @@ class Tgi:
             f"--num-shard={args.tensor_parallel}",
             f"--cuda-memory-fraction={args.gpu_memory_utilization:g}",
         ]
+        if args.revision:
+            words.append(f"--revision={args.revision}")
         if args.max_model_len is not None:
             words += [
                 f"--max-total-tokens={args.max_model_len}",

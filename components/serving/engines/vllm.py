@@ -51,6 +51,8 @@ def vllm_arguments(args: EngineArgs, served_name: str, drain_seconds: int, liste
         # On SIGTERM requests in flight go on for so long; the default is to cut them off.
         f"--shutdown-timeout={drain_seconds}",
     ]
+    if args.revision:
+        words.append(f"--revision={args.revision}")
     if args.max_model_len is not None:
         words.append(f"--max-model-len={args.max_model_len}")
     if args.max_num_seqs is not None:

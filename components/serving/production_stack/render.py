@@ -28,6 +28,7 @@ from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
 from components.serving.topologies import Workers
 from components.versions import VLLM_ENGINE
+from components.weights_files import OFFLINE_VARIABLES
 
 MODEL_NAME: Final = "engine"
 """`modelSpec[].name` where a model has one kind of workers, the kind's own name elsewhere. The release carries the
@@ -103,6 +104,7 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Wor
         "repository": repository,
         "tag": tag,
         "modelURL": arguments.model,
+        **({"modelRevision": arguments.revision} if arguments.revision else {}),
         "replicaCount": workers.scaling.min_replicas,
         "keda": {"enabled": True},
         "raySpec": {"enabled": False},
@@ -128,7 +130,7 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Wor
         "vllmConfig": _vllm_config(args, workers),
         "env": [
             {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
-            *([{"name": "HF_HUB_OFFLINE", "value": "1"}] if context.preload else []),
+            *({"name": name, "value": value} for name, value in (OFFLINE_VARIABLES if context.offline else {}).items()),
             *({"name": name, "value": value} for name, value in workers.variables.items()),
         ],
         # An emptyDir outlives the container: an engine that crashes does not download its weights again.

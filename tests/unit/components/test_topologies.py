@@ -155,7 +155,8 @@ def test_adapters_are_downloaded_with_the_model(engine: Engine) -> None:
         lambda: ModelDeployment("chat", replace(context(), weights_claim="weights", preload=True), WITH_ADAPTERS)
     )
     (made,) = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]["containers"]
-    assert made["command"][3:] == [CHAT.engine.model, "somebody/sql", "somebody/legal"]
+    names = [item["id"] for item in json.loads(made["command"][-1])["models"]]
+    assert names == [CHAT.engine.model, "somebody/sql", "somebody/legal"]
 
 
 @pytest.mark.parametrize("changes", [{"adapters": ()}, {"slots": 0}])

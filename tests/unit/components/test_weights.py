@@ -5,14 +5,18 @@ Does not prove that a cloud's storage class binds the claim, nor the order of Jo
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pulumi_kubernetes import Provider
 
 from components.cluster import NodeSelection, WeightsVolume
 from components.labels import EnvironmentLabels
-from components.serving.base import SecretKey, ServingContext
+from components.serving.base import CustomEngineArgs, ModelDeploymentArgs, SecretKey, ServingContext
+from components.serving.engines import program_of
+from components.serving.lora import LoraAdapter, LoraArgs
 from components.serving.manifests import ModelDeployment
 from components.serving.production_stack.stack import ProductionStackModel
 from components.serving.weights import WeightsClaim
@@ -24,7 +28,24 @@ pytestmark = pytest.mark.unit
 
 
 def stored(*, preload: bool) -> ServingContext:
-    return replace(context(), weights_claim="weights", preload=preload)
+    return replace(context(), weights_claim="weights", preload=preload, offline=preload)
+
+
+PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py"]
+LLAMA = {
+    "id": "meta-llama/Llama-3.1-8B-Instruct",
+    "revision": "main",
+    "allow": PATTERNS,
+    "ignore": ["original/*"],
+}
+COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
+
+
+def ordered(container: dict[str, Any], *models: dict[str, Any], scratch: str | None = None) -> None:
+    """The container stores these models."""
+    *words, order = container["command"]
+    assert words == ["python3", "-c", STORE_MODEL]
+    assert json.loads(order) == {"hub": "/weights/hub", "scratch": scratch, "models": list(models)}
 
 
 def test_the_claim_is_what_the_cloud_says(engine: Engine) -> None:
@@ -68,7 +89,8 @@ def test_a_job_downloads_the_model_and_the_engines_stay_offline(engine: Engine) 
     pod = job["spec"]["template"]["spec"]
     assert (pod["restartPolicy"], pod["nodeSelector"]) == ("Never", {"inference.platform/node-pool": "system"})
     (container,) = pod["containers"]
-    assert container["command"][-1] == "meta-llama/Llama-3.1-8B-Instruct"
+    ordered(container, LLAMA)
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert container["env"] == [
         {"name": "HF_HOME", "value": "/weights"},
         {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token"}}},
@@ -76,6 +98,64 @@ def test_a_job_downloads_the_model_and_the_engines_stay_offline(engine: Engine) 
     assert container["volumeMounts"] == [{"name": "weights", "mountPath": "/weights"}]
     engines = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "HF_HUB_OFFLINE", "value": "1"} in engines
+    assert {"name": "TRANSFORMERS_OFFLINE", "value": "1"} in engines
+
+
+def test_engines_may_ask_the_hub_all_the_same(engine: Engine) -> None:
+    engine.run(lambda: ModelDeployment("chat", replace(stored(preload=True), offline=False), CHAT))
+    engine.one("batch/v1:Job", "chat-weights")
+    (container,) = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"]
+    assert not [item for item in container["env"] if "OFFLINE" in item["name"]]
+
+
+def test_a_store_that_somebody_else_fills_needs_no_job(engine: Engine) -> None:
+    engine.run(lambda: ModelDeployment("chat", replace(stored(preload=False), offline=True), CHAT))
+    (container,) = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "HF_HUB_OFFLINE", "value": "1"} in container["env"]
+    assert not [item for item in engine.seen if item.type.endswith(":Job")]
+
+
+def pinned() -> ModelDeploymentArgs:
+    engine = replace(CHAT.engine, revision=COMMIT, allow_patterns=("*.json", "*.gguf"), ignore_patterns=())
+    return deployment(engine=engine)
+
+
+def test_job_and_engine_are_told_the_same_revision(engine: Engine) -> None:
+    engine.run(lambda: ModelDeployment("chat", stored(preload=True), pinned()))
+    (container,) = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]["containers"]
+    ordered(container, {**LLAMA, "revision": COMMIT, "allow": ["*.json", "*.gguf"], "ignore": []})
+    (container,) = engine.one("apps/v1:Deployment", "chat-engine")["spec"]["template"]["spec"]["containers"]
+    assert f"--revision={COMMIT}" in container["args"]
+
+
+def test_so_are_those_of_the_production_stack(engine: Engine) -> None:
+    engine.run(lambda: ProductionStackModel("chat", stored(preload=True), pinned()))
+    (spec,) = engine.one("helm.sh/v3:Release", "chat-release")["values"]["servingEngineSpec"]["modelSpec"]
+    assert spec["modelRevision"] == COMMIT
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "tgi"])
+def test_every_engine_with_such_a_flag_gets_it(kind: str) -> None:
+    flag = f"--revision={COMMIT}"
+    plain, args = replace(CHAT.engine, kind=kind), replace(CHAT.engine, kind=kind, revision=COMMIT)
+    assert flag in program_of(args).arguments("chat", "0.0.0.0", 8000, 60)  # noqa: S104 - an address as any
+    assert flag not in program_of(plain).arguments("chat", "0.0.0.0", 8000, 60)  # noqa: S104
+
+
+def test_a_custom_engine_says_where_it_wants_it() -> None:
+    own = CustomEngineArgs(image="registry.example/engine:1", arguments=("--rev={revision}",))
+    args = replace(CHAT.engine, kind="custom", custom=own)
+    assert program_of(args).arguments("chat", "::1", 8000, 60) == ["--rev=main"]
+    assert program_of(replace(args, revision="v2")).arguments("chat", "::1", 8000, 60) == ["--rev=v2"]
+
+
+def test_adapters_are_fetched_with_the_model(engine: Engine) -> None:
+    lora = LoraArgs(adapters=(LoraAdapter(name="sql", source="acme/sql-lora"),), slots=1, rank=16)
+    args = deployment(engine=replace(CHAT.engine, revision=COMMIT, lora=lora))
+    engine.run(lambda: ModelDeployment("chat", stored(preload=True), args))
+    (container,) = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]["containers"]
+    adapter = {**LLAMA, "id": "acme/sql-lora", "allow": [*PATTERNS, "adapter_model.bin", "adapter_model.pt"]}
+    ordered(container, {**LLAMA, "revision": COMMIT}, adapter)
 
 
 def test_the_job_goes_where_the_clusters_owner_keeps_such_pods(engine: Engine) -> None:
@@ -96,14 +176,7 @@ def test_a_store_of_whole_files_is_filled_by_way_of_a_disk(engine: Engine) -> No
     engine.run(lambda: ModelDeployment("chat", replace(stored(preload=True), weights_whole_files=True), args))
     pod = engine.one("batch/v1:Job", "chat-weights")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["command"] == [
-        "python3",
-        "-c",
-        STORE_MODEL,
-        "/weights/hub",
-        "/scratch/files",
-        "meta-llama/Llama-3.1-8B-Instruct",
-    ]
+    ordered(container, LLAMA, scratch="/scratch/files")
     assert container["env"] == [
         {"name": "HF_HOME", "value": "/scratch/home"},
         {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token"}}},
@@ -130,6 +203,10 @@ def test_the_production_stack_does_the_same(engine: Engine) -> None:
     engine.one("batch/v1:Job", "chat-weights")
 
 
-def test_another_model_gets_another_job() -> None:
-    other = deployment(engine=replace(CHAT.engine, model="Qwen/Qwen2.5-7B-Instruct"))
+@pytest.mark.parametrize(
+    "change", [{"model": "Qwen/Qwen2.5-7B-Instruct"}, {"revision": COMMIT}, {"allow_patterns": ("*.gguf",)}]
+)
+def test_other_weights_get_another_job(change: dict[str, Any]) -> None:
+    other = deployment(engine=replace(CHAT.engine, **change))
     assert download_job_name(other) != download_job_name(CHAT)
+    assert download_job_name(deployment(rollout="surge")) == download_job_name(CHAT)

@@ -148,7 +148,7 @@ def test_the_sample_is_valid() -> None:
             "meta-llama/Llama-3.1-8B-Instruct",
             "model_deployments[0].source: must be a mapping of keys to values (got "
             "'meta-llama/Llama-3.1-8B-Instruct'); "
-            "choose from hugging_face, config_file, token.",
+            "choose from hugging_face, config_file, token, revision, allow_patterns, ignore_patterns.",
         ),
         (
             MODEL + "engine__gpu_memory_utilization",

@@ -87,7 +87,9 @@ def test_the_plan_knows_a_model_that_the_environment_brings(tmp_path: Path) -> N
 def test_it_is_checked_like_any_other(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "own" / "config.json").write_text(json.dumps({**OWN, "num_hidden_layers": 2800}))
-    assert "does not fit 1 x NVIDIA L4" in errors(tmp_path)[0]
+    disk, memory = errors(tmp_path)
+    assert disk.startswith("node_pools[0].disk_gib: me/own-model has 263 GiB of weights")
+    assert "does not fit 1 x NVIDIA L4" in memory
 
 
 def test_a_broken_file_is_named_and_the_simulated_engine_cannot_have_one(tmp_path: Path) -> None:
