@@ -24,6 +24,9 @@ ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """A Deployment's strategy by the way a new version takes the old one's place."""
 
+FlagValue = str | int | float | bool | tuple[str | int | float, ...]
+"""A flag's value; several of a flag that takes a list."""
+
 
 @dataclass(frozen=True)
 class SecretKey:
@@ -92,7 +95,8 @@ class EngineArgs:
         max_num_seqs: most requests in one batch; None: the engine's own choice.
         gpu_memory_utilization: share of the GPU's memory.
         tensor_parallel: GPUs per replica.
-        extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
+        extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form, a tuple several
+            values.
         hugging_face_token: where the token lies that gated models need; None: no token.
         lora: adapters that are served beside the model; None: none.
         static_memory_share: share of the GPU's memory for weights and KV cache alone, for engines that are told this;
@@ -107,7 +111,7 @@ class EngineArgs:
     max_num_seqs: int | None = None
     gpu_memory_utilization: float = 0.85
     tensor_parallel: int = 1
-    extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    extra_args: Mapping[str, FlagValue] = field(default_factory=dict)
     hugging_face_token: SecretKey | None = None
     lora: LoraArgs | None = None
     static_memory_share: float | None = None

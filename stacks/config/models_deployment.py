@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stacks.config.base import (
     FlagName,
-    FlagValue,
+    FlagValues,
     HuggingFaceId,
     ImageReference,
     Int,
@@ -141,10 +141,11 @@ class Engine(Strictly):
         description="Adapters that one batch may use; memory for so many is taken when the engine starts.",
         json_schema_extra={"default_text": "all of lora_adapters"},
     )
-    extra_args: Mapping[FlagName, FlagValue] = Field(
+    extra_args: Mapping[FlagName, FlagValues] = Field(
         default_factory=dict,
         description="Further flags of the engine, without the leading dashes. true gives the flag alone. "
-        "Flags that "
+        "A list gives a "
+        "flag that takes several all of its values. Flags that "
         "the platform derives itself (--port, --max-model-len, ...) are refused.",
         json_schema_extra={"default_text": "{}"},
     )

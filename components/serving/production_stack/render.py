@@ -22,7 +22,7 @@ from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
 from components.scheduling import Placement
 from components.serving import engine
 from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
-from components.serving.engines.base import flag
+from components.serving.engines.base import flags
 from components.serving.lora import LoraArgs
 from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
@@ -171,10 +171,12 @@ def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
             f"--shutdown-timeout={args.timing.drain_seconds}",
             *workers.arguments,
             *_lora_arguments(arguments.lora),
-            *(
-                flag(name, value)
-                for name, value in sorted(arguments.extra_args.items())
-                if name.replace("_", "-") != "enable-prefix-caching"
+            *flags(
+                {
+                    name: value
+                    for name, value in arguments.extra_args.items()
+                    if name.replace("_", "-") != "enable-prefix-caching"
+                }
             ),
         ],
     }
