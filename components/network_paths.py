@@ -125,6 +125,7 @@ class PathArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_cache_ports: of remote caches that engines use.
     """
 
     gateway_ports: tuple[int, ...]
@@ -139,6 +140,7 @@ class PathArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_cache_ports: tuple[int, ...] = ()
 
 
 def open_paths(args: PathArgs) -> list[OpenPath]:
@@ -154,6 +156,8 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
     if args.disaggregated:
         # NIXL's side channel has a known port; the transfer (UCX) takes any, and on RDMA none that a policy sees.
         paths.append(OpenPath(ENGINE, ENGINE, (), "blocks of the KV cache, from prefill to decode workers"))
+    if args.kv_cache_ports:
+        paths.append(OpenPath(ENGINE, ANYBODY, args.kv_cache_ports, "keys and values, to and from a remote cache"))
     loaders = (ENGINE, WEIGHTS) if args.preload else (ENGINE,)
     paths += [OpenPath(party, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket") for party in loaders]
     paths += [_dns(party) for party in (GATEWAY, ROUTER, *loaders)]

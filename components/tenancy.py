@@ -65,6 +65,7 @@ class TenancyArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_cache_ports: of remote caches that engines use.
     """
 
     labels: EnvironmentLabels
@@ -76,6 +77,7 @@ class TenancyArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_cache_ports: tuple[int, ...] = ()
 
 
 class Tenancy(Component):
@@ -119,6 +121,7 @@ def environment_paths(args: TenancyArgs) -> list[OpenPath]:
             preload=args.preload,
             metadata_server=args.metadata_server,
             extras=args.extras,
+            kv_cache_ports=args.kv_cache_ports,
         )
     )
 

@@ -17,7 +17,7 @@ from components.scheduling import GpuPool
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import ModelDeploymentArgs
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, ModelDeployment
 from stacks.config.pod_security import brings_pods, pod_security
 from stacks.config.vocabulary import TopologyKind
 
@@ -108,8 +108,16 @@ def create_tenancy(
         preload=volume is not None and config.weights.preload,
         metadata_server=volume is not None and bool(volume.pod_annotations),
         extras=any(brings_pods(deployment) for deployment in config.model_deployments),
+        kv_cache_ports=kv_cache_ports(config.model_deployments),
     )
     return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=after)
+
+
+def kv_cache_ports(deployments: Sequence[ModelDeployment]) -> tuple[int, ...]:
+    """Ports of the remote caches that engines use; those of a cache server of their own are open with its pods."""
+    offloads = [item.engine.kv_offload for item in deployments]
+    ports = {int(item.remote_url.rpartition(":")[2]) for item in offloads if item is not None and item.remote_url}
+    return tuple(sorted(ports))
 
 
 def create_gateway(

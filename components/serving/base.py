@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import pulumi
@@ -12,6 +12,7 @@ from components.autoscaling.args import ScalingArgs
 from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
+from components.serving.kv_offload import KvOffloadArgs
 from components.serving.lora import LoraArgs
 from components.serving.topologies import Aggregated, Topology, Workers
 from components.timing import RequestTiming
@@ -103,6 +104,7 @@ class EngineArgs:
             None: it is not known.
         triton: of the engine triton; None: its defaults.
         custom: of the engine custom.
+        kv_offload: what it keeps beside its GPUs; None: nothing.
     """
 
     model: str
@@ -117,6 +119,7 @@ class EngineArgs:
     static_memory_share: float | None = None
     triton: TritonArgs | None = None
     custom: CustomEngineArgs | None = None
+    kv_offload: KvOffloadArgs | None = None
 
     @property
     def downloads(self) -> tuple[str, ...]:
@@ -184,7 +187,7 @@ class ModelDeploymentArgs:
         sleep: None: a replica without requests stays awake.
 
     Raises:
-        ValueError: a replica is to sleep and to go away when idle.
+        ValueError: a replica is to sleep and to go away when idle, or to keep blocks and to hand them over.
     """
 
     name: str
@@ -200,13 +203,21 @@ class ModelDeploymentArgs:
     sleep: SleepArgs | None = None
 
     def __post_init__(self) -> None:
+        if self.engine.kv_offload is not None and not isinstance(self.topology, Aggregated):
+            raise ValueError(f"{self.name}: workers that hand blocks over have another connector than kv_offload")
         if self.sleep is not None and self.scaling.min_replicas == 0:
             raise ValueError(f"{self.name}: min_replicas must be at least 1 for a model that sleeps when idle")
 
     @property
     def workers(self) -> tuple[Workers, ...]:
         """Its kinds of workers."""
-        return self.topology.workers(self.scaling)
+        workers, offload = self.topology.workers(self.scaling), self.engine.kv_offload
+        if offload is None:
+            return workers
+        told, sizes = offload.arguments(), offload.variables(self.name, self.engine.tensor_parallel)
+        return tuple(
+            replace(item, arguments=(*item.arguments, *told), variables={**item.variables, **sizes}) for item in workers
+        )
 
     @property
     def timing(self) -> RequestTiming:

@@ -19,6 +19,7 @@ from stacks.config.base import (
     UrlPath,
     VariableName,
 )
+from stacks.config.models_kv_offload import KvOffload
 from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
@@ -140,6 +141,11 @@ class Engine(Strictly):
         le=1000,
         description="Adapters that one batch may use; memory for so many is taken when the engine starts.",
         json_schema_extra={"default_text": "all of lora_adapters"},
+    )
+    kv_offload: KvOffload | None = Field(
+        default=None,
+        description="A second home for keys and values of past prompts, beside the GPU. Engine vllm.",
+        json_schema_extra={"default_text": "none: what leaves the GPU is computed again"},
     )
     extra_args: Mapping[FlagName, FlagValues] = Field(
         default_factory=dict,

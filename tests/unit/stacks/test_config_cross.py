@@ -185,7 +185,7 @@ def test_lists_of_values() -> None:
         "collect-detailed-traces": ["model", "wrker"],
         "seed": [7],
         "allowed-media-domains": [],
-        "logits-processors": ["a.b", "--port"],
+        "logits-processors": ["a.b", "--x"],
     }
     found = errors(sample(**{MODEL + "engine__extra_args": wrong}))
     assert found == [
@@ -194,7 +194,7 @@ def test_lists_of_values() -> None:
         "Did you mean worker?",
         f"{path}.seed: --seed takes one value, no list (got [7]); choose from 0. Write the one value.",
         f"{path}.allowed-media-domains: --allowed-media-domains takes one value or more (got []). Leave it out.",
-        f"{path}.logits-processors: --port begins like a flag: the engine would read it as one (got ['a.b', '--port']). "
+        f"{path}.logits-processors: --x begins like a flag: the engine would read it as one (got ['a.b', '--x']). "
         "Give it as a flag of its own.",
     ]
 

@@ -41,6 +41,7 @@ def test_the_defaults() -> None:
         "tensor_parallel": 1,
         "lora_adapters": (),
         "max_loras": None,
+        "kv_offload": None,
         "extra_args": {},
         "triton": None,
         "custom": None,
