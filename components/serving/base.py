@@ -15,6 +15,7 @@ from components.scheduling import Placement
 from components.serving.kv_offload import KvOffloadArgs
 from components.serving.lora import LoraArgs
 from components.serving.topologies import Aggregated, Topology, Workers
+from components.serving.traces import TracesArgs
 from components.timing import RequestTiming
 
 ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -105,6 +106,7 @@ class EngineArgs:
         triton: of the engine triton; None: its defaults.
         custom: of the engine custom.
         kv_offload: what it keeps beside its GPUs; None: nothing.
+        traces: where traces of its requests go; None: nowhere.
     """
 
     model: str
@@ -120,6 +122,7 @@ class EngineArgs:
     triton: TritonArgs | None = None
     custom: CustomEngineArgs | None = None
     kv_offload: KvOffloadArgs | None = None
+    traces: TracesArgs | None = None
 
     @property
     def downloads(self) -> tuple[str, ...]:
@@ -211,12 +214,21 @@ class ModelDeploymentArgs:
     @property
     def workers(self) -> tuple[Workers, ...]:
         """Its kinds of workers."""
-        workers, offload = self.topology.workers(self.scaling), self.engine.kv_offload
-        if offload is None:
+        workers = self.topology.workers(self.scaling)
+        offload, traces = self.engine.kv_offload, self.engine.traces
+        words: tuple[str, ...] = ()
+        variables: dict[str, str] = {}
+        if offload is not None:
+            words += offload.arguments()
+            variables |= offload.variables(self.name, self.engine.tensor_parallel)
+        if traces is not None:
+            words += traces.arguments()
+            variables |= traces.variables(self.name)
+        if not words:
             return workers
-        told, sizes = offload.arguments(), offload.variables(self.name, self.engine.tensor_parallel)
         return tuple(
-            replace(item, arguments=(*item.arguments, *told), variables={**item.variables, **sizes}) for item in workers
+            replace(item, arguments=(*item.arguments, *words), variables={**item.variables, **variables})
+            for item in workers
         )
 
     @property

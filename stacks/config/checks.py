@@ -20,6 +20,7 @@ from stacks.config.checks_kv_offload import check_kv_offload
 from stacks.config.checks_secrets import check_references
 from stacks.config.checks_sleep import check_sleep
 from stacks.config.checks_topologies import check_topologies
+from stacks.config.checks_traces import check_traces
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
@@ -62,6 +63,7 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
         yield from check_engine(config, deployment, f"model_deployments[{index}]")
         yield from check_sleep(config, found, deployment, f"model_deployments[{index}]")
+        yield from check_traces(deployment, f"model_deployments[{index}]")
         yield from check_kv_offload(config, found, deployment, f"model_deployments[{index}]")
     yield from check_gateway(config)
     yield from check_cloud(config)

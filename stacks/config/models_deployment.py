@@ -23,6 +23,7 @@ from stacks.config.models_kv_offload import KvOffload
 from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
+from stacks.config.models_traces import Traces
 from stacks.config.vocabulary import EngineName, IdleKind, Rollout, RouterPolicy, TopologyKind, TritonBackend
 
 DEFAULT_COOLDOWN_SECONDS = 300
@@ -146,6 +147,11 @@ class Engine(Strictly):
         default=None,
         description="A second home for keys and values of past prompts, beside the GPU. Engine vllm.",
         json_schema_extra={"default_text": "none: what leaves the GPU is computed again"},
+    )
+    traces: Traces | None = Field(
+        default=None,
+        description="OpenTelemetry traces of its requests. Engine vllm.",
+        json_schema_extra={"default_text": "none"},
     )
     extra_args: Mapping[FlagName, FlagValues] = Field(
         default_factory=dict,

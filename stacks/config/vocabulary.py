@@ -109,6 +109,13 @@ class TritonBackend(StrEnum):
     TENSORRT_LLM = "tensorrt-llm"
 
 
+class TraceProtocol(StrEnum):
+    """How traces are sent."""
+
+    GRPC = "grpc"
+    HTTP = "http"
+
+
 class KvOffloadBackend(StrEnum):
     """What moves keys and values between the GPU and their second home."""
 

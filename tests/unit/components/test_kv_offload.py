@@ -40,7 +40,8 @@ def offloading(offload: KvOffloadArgs, gpus: int = 1) -> ModelDeploymentArgs:
 def manifests(engine: Engine, args: ModelDeploymentArgs) -> tuple[list[str], dict[str, str], Any]:
     """Command line, variables and pod on the serving stack `manifests`."""
     (workers,) = args.workers
-    pod = engine.run(lambda: engine_deployment(context(), args, workers)).template.spec
+    spec: Any = engine.run(lambda: engine_deployment(context(), args, workers))
+    pod = spec.template.spec
     (container,) = pod.containers
     variables = {item.name: item.value for item in container.env if isinstance(item.value, str)}
     return list(container.args), variables, pod

@@ -76,7 +76,7 @@ EXTRA = "model_deployments[0].chart_values.routerSpec.extraArgs"
             "--semantic-cache-treshold is no flag of production-stack-router 0.1.12 (got '0.9'); choose from "
             "--semantic-cache-threshold",
         ),
-        (["--feature-gates=SemanticCache=true", "--semantic-cache-threshold=x"], "--semantic-cache-threshold must be a"),
+        (["--feature-gates=SemanticCache=true", "--semantic-cache-threshold=x"], "--semantic-cache-threshold must be "),
         (
             ["--semantic-cache-threshold", "0.9"],
             "the semantic cache is off: its other flags do nothing. Add --feature-gates=SemanticCache=true, or remove",

@@ -42,6 +42,7 @@ def test_the_defaults() -> None:
         "lora_adapters": (),
         "max_loras": None,
         "kv_offload": None,
+        "traces": None,
         "extra_args": {},
         "triton": None,
         "custom": None,
