@@ -125,6 +125,8 @@ class PathArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_cache_ports: of remote caches that engines use.
+        trace_ports: of receivers of traces.
     """
 
     gateway_ports: tuple[int, ...]
@@ -139,6 +141,8 @@ class PathArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_cache_ports: tuple[int, ...] = ()
+    trace_ports: tuple[int, ...] = ()
 
 
 def open_paths(args: PathArgs) -> list[OpenPath]:
@@ -154,6 +158,10 @@ def open_paths(args: PathArgs) -> list[OpenPath]:
     if args.disaggregated:
         # NIXL's side channel has a known port; the transfer (UCX) takes any, and on RDMA none that a policy sees.
         paths.append(OpenPath(ENGINE, ENGINE, (), "blocks of the KV cache, from prefill to decode workers"))
+    if args.kv_cache_ports:
+        paths.append(OpenPath(ENGINE, ANYBODY, args.kv_cache_ports, "keys and values, to and from a remote cache"))
+    if args.trace_ports:
+        paths.append(OpenPath(ENGINE, ANYBODY, args.trace_ports, "traces, to OpenTelemetry's collector"))
     loaders = (ENGINE, WEIGHTS) if args.preload else (ENGINE,)
     paths += [OpenPath(party, ANYBODY, (HTTPS_PORT,), "model weights: Hugging Face, a bucket") for party in loaders]
     paths += [_dns(party) for party in (GATEWAY, ROUTER, *loaders)]

@@ -65,6 +65,8 @@ class TenancyArgs:
         preload: a Job fills a store with model weights.
         metadata_server: pods ask the cloud's metadata server for their identity, to mount a bucket.
         extras: a chart's own values bring pods.
+        kv_cache_ports: of remote caches that engines use.
+        trace_ports: of receivers of traces.
     """
 
     labels: EnvironmentLabels
@@ -76,6 +78,8 @@ class TenancyArgs:
     preload: bool = False
     metadata_server: bool = False
     extras: bool = False
+    kv_cache_ports: tuple[int, ...] = ()
+    trace_ports: tuple[int, ...] = ()
 
 
 class Tenancy(Component):
@@ -119,6 +123,8 @@ def environment_paths(args: TenancyArgs) -> list[OpenPath]:
             preload=args.preload,
             metadata_server=args.metadata_server,
             extras=args.extras,
+            kv_cache_ports=args.kv_cache_ports,
+            trace_ports=args.trace_ports,
         )
     )
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from components.serving.base import CustomEngineArgs, SleepArgs, TritonArgs
+from components.serving.kv_offload import KvCacheServerArgs, KvOffloadArgs
+from components.serving.traces import TracesArgs
 from stacks.config import Engine
 from stacks.config.models_deployment import CustomEngine, ScaleWhenIdle, SleepWhenIdle, TritonEngine
+from stacks.config.models_kv_offload import KvOffload
+from stacks.config.models_traces import Traces
 
 
 def further_engine_args(engine: Engine) -> dict[str, Any]:
@@ -15,7 +19,24 @@ def further_engine_args(engine: Engine) -> dict[str, Any]:
         "kind": engine.name.value,
         "triton": None if engine.triton is None else _triton(engine.triton),
         "custom": None if engine.custom is None else _custom(engine.custom),
+        "kv_offload": None if engine.kv_offload is None else _kv_offload(engine.kv_offload),
+        "traces": None if engine.traces is None else _traces(engine.traces),
     }
+
+
+def _traces(traces: Traces) -> TracesArgs:
+    return TracesArgs(endpoint=traces.endpoint, protocol=traces.protocol.value, sample_ratio=float(traces.sample_ratio))
+
+
+def _kv_offload(offload: KvOffload) -> KvOffloadArgs:
+    server = offload.server
+    return KvOffloadArgs(
+        backend=offload.backend.value,
+        cpu_gib=offload.cpu_gib,
+        disk_gib=offload.disk_gib or 0,
+        remote_url=offload.remote_url or "",
+        server=None if server is None else KvCacheServerArgs(image=server.image, memory_gib=server.memory_gib),
+    )
 
 
 def _triton(triton: TritonEngine) -> TritonArgs:

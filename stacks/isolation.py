@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
@@ -17,7 +18,7 @@ from components.scheduling import GpuPool
 from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, ExternalArgs, SecretArgs
 from components.serving.base import ModelDeploymentArgs
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, ModelDeployment
 from stacks.config.pod_security import brings_pods, pod_security
 from stacks.config.vocabulary import TopologyKind
 
@@ -108,8 +109,23 @@ def create_tenancy(
         preload=volume is not None and config.weights.preload,
         metadata_server=volume is not None and bool(volume.pod_annotations),
         extras=any(brings_pods(deployment) for deployment in config.model_deployments),
+        kv_cache_ports=kv_cache_ports(config.model_deployments),
+        trace_ports=trace_ports(config.model_deployments),
     )
     return Tenancy("tenancy", args, pulumi.ResourceOptions(provider=cluster.provider), after=after)
+
+
+def kv_cache_ports(deployments: Sequence[ModelDeployment]) -> tuple[int, ...]:
+    """Ports of the remote caches that engines use; those of a cache server of their own are open with its pods."""
+    offloads = [item.engine.kv_offload for item in deployments]
+    ports = {int(item.remote_url.rpartition(":")[2]) for item in offloads if item is not None and item.remote_url}
+    return tuple(sorted(ports))
+
+
+def trace_ports(deployments: Sequence[ModelDeployment]) -> tuple[int, ...]:
+    """Ports of the receivers that engines send traces to."""
+    endpoints = [item.engine.traces.endpoint for item in deployments if item.engine.traces is not None]
+    return tuple(sorted({port for port in (urlsplit(endpoint).port for endpoint in endpoints) if port is not None}))
 
 
 def create_gateway(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import pulumi
@@ -12,8 +12,10 @@ from components.autoscaling.args import ScalingArgs
 from components.cluster import ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import Placement
+from components.serving.kv_offload import KvOffloadArgs
 from components.serving.lora import LoraArgs
 from components.serving.topologies import Aggregated, Topology, Workers
+from components.serving.traces import TracesArgs
 from components.timing import RequestTiming
 from components.weights_files import ADAPTER_FILES, MODEL_FILES, OTHER_FORMATS, Download
 
@@ -24,6 +26,9 @@ ROLLOUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "recreate": {"type": "Recreate"},
 }
 """A Deployment's strategy by the way a new version takes the old one's place."""
+
+FlagValue = str | int | float | bool | tuple[str | int | float, ...]
+"""A flag's value; several of a flag that takes a list."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ class EngineArgs:
         max_num_seqs: most requests in one batch; None: the engine's own choice.
         gpu_memory_utilization: share of the GPU's memory.
         tensor_parallel: GPUs per replica.
-        extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form.
+        extra_args: further flags without dashes; True gives the flag alone, False its ``--no-`` form, a tuple several
+            values.
         hugging_face_token: where the token lies that gated models need; None: no token.
         lora: adapters that are served beside the model; None: none.
         static_memory_share: share of the GPU's memory for weights and KV cache alone, for engines that are told this;
@@ -103,6 +109,8 @@ class EngineArgs:
         revision: the model's commit, tag or branch; "": its default branch.
         allow_patterns: files of the model that are preloaded, see `components.weights_files.Download`.
         ignore_patterns: of those, files that are not.
+        kv_offload: what it keeps beside its GPUs; None: nothing.
+        traces: where traces of its requests go; None: nowhere.
     """
 
     model: str
@@ -111,7 +119,7 @@ class EngineArgs:
     max_num_seqs: int | None = None
     gpu_memory_utilization: float = 0.85
     tensor_parallel: int = 1
-    extra_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    extra_args: Mapping[str, FlagValue] = field(default_factory=dict)
     hugging_face_token: SecretKey | None = None
     lora: LoraArgs | None = None
     static_memory_share: float | None = None
@@ -120,6 +128,8 @@ class EngineArgs:
     revision: str = ""
     allow_patterns: tuple[str, ...] = MODEL_FILES
     ignore_patterns: tuple[str, ...] = OTHER_FORMATS
+    kv_offload: KvOffloadArgs | None = None
+    traces: TracesArgs | None = None
 
     @property
     def downloads(self) -> tuple[Download, ...]:
@@ -193,7 +203,7 @@ class ModelDeploymentArgs:
         sleep: None: a replica without requests stays awake.
 
     Raises:
-        ValueError: a replica is to sleep and to go away when idle.
+        ValueError: a replica is to sleep and to go away when idle, or to keep blocks and to hand them over.
     """
 
     name: str
@@ -209,13 +219,30 @@ class ModelDeploymentArgs:
     sleep: SleepArgs | None = None
 
     def __post_init__(self) -> None:
+        if self.engine.kv_offload is not None and not isinstance(self.topology, Aggregated):
+            raise ValueError(f"{self.name}: workers that hand blocks over have another connector than kv_offload")
         if self.sleep is not None and self.scaling.min_replicas == 0:
             raise ValueError(f"{self.name}: min_replicas must be at least 1 for a model that sleeps when idle")
 
     @property
     def workers(self) -> tuple[Workers, ...]:
         """Its kinds of workers."""
-        return self.topology.workers(self.scaling)
+        workers = self.topology.workers(self.scaling)
+        offload, traces = self.engine.kv_offload, self.engine.traces
+        words: tuple[str, ...] = ()
+        variables: dict[str, str] = {}
+        if offload is not None:
+            words += offload.arguments()
+            variables |= offload.variables(self.name, self.engine.tensor_parallel)
+        if traces is not None:
+            words += traces.arguments()
+            variables |= traces.variables(self.name)
+        if not words:
+            return workers
+        return tuple(
+            replace(item, arguments=(*item.arguments, *words), variables={**item.variables, **variables})
+            for item in workers
+        )
 
     @property
     def timing(self) -> RequestTiming:

@@ -66,6 +66,7 @@ from components.serving.engines import program_of
 from components.serving.engines.base import POD_PORT, EngineProgram
 from components.serving.engines.pod_parts import PodParts, own_port, parts_of, pod_files
 from components.serving.engines.vllm import vllm_arguments
+from components.serving.kv_offload import DISK_MOUNT, DISK_VOLUME
 from components.serving.topologies import Workers
 from components.serving.weights import MOUNT as WEIGHTS_MOUNT
 from components.weights_files import OFFLINE_VARIABLES
@@ -213,6 +214,7 @@ def _container(
         lifecycle=serve_on_after_deletion(),
         volume_mounts=[
             VolumeMountArgs(name="weights", mount_path=WEIGHTS_MOUNT),
+            *([VolumeMountArgs(name=DISK_VOLUME, mount_path=DISK_MOUNT)] if disk_size(engine) else []),
             *([VolumeMountArgs(name="shm", mount_path="/dev/shm")] if engine.tensor_parallel > 1 else []),  # noqa: S108
             *parts.mounts,
         ],
@@ -239,6 +241,11 @@ def _environment(context: ServingContext, engine: EngineArgs, program: EnginePro
     return variables
 
 
+def disk_size(engine: EngineArgs) -> str:
+    """Of the volume for keys and values; "" if there is none."""
+    return engine.kv_offload.disk_size if engine.kv_offload else ""
+
+
 def _volumes(context: ServingContext, engine: EngineArgs) -> list[VolumeArgs]:
     if context.weights_claim:
         claim = PersistentVolumeClaimVolumeSourceArgs(claim_name=context.weights_claim)
@@ -246,6 +253,8 @@ def _volumes(context: ServingContext, engine: EngineArgs) -> list[VolumeArgs]:
     else:
         # An emptyDir outlives the container: an engine that crashes does not download its weights again.
         volumes = [VolumeArgs(name="weights", empty_dir=EmptyDirVolumeSourceArgs())]
+    if size := disk_size(engine):
+        volumes.append(VolumeArgs(name=DISK_VOLUME, empty_dir=EmptyDirVolumeSourceArgs(size_limit=size)))
     if engine.tensor_parallel > 1:
         memory = EmptyDirVolumeSourceArgs(medium="Memory", size_limit=SHARED_MEMORY_SIZE)
         volumes.append(VolumeArgs(name="shm", empty_dir=memory))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from planner.flags.catalogue import Catalogue, Flag, canonical
 from planner.flags.errors import FlagError
 
-Value = str | int | float | bool
+Value = str | int | float | bool | Sequence[str | int | float]
+"""A flag's value in a mapping; a list where the flag takes several."""
 
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """What argparse takes for a value although it starts with a dash."""
@@ -65,6 +66,8 @@ def from_mapping(catalogue: Catalogue, arguments: Mapping[str, Value]) -> Iterat
         flag = catalogue.find(name)
         if flag is None:
             yield Unknown(written, value)
+        elif isinstance(value, (list, tuple)):
+            yield _several(flag, written, value, rest)
         elif isinstance(value, bool) and not rest:
             yield _switched(flag, written, name, value)
         elif flag.kind == "switch":
@@ -74,6 +77,21 @@ def from_mapping(catalogue: Catalogue, arguments: Mapping[str, Value]) -> Iterat
             path = tuple(rest.replace("-", "_").split(".")) if rest else ()
             text = json.dumps(value) if isinstance(value, bool) else str(value)
             yield Given(flag, written, (text,), path=path)
+
+
+def _several(flag: Flag, written: str, values: Sequence[str | int | float], rest: str) -> Item:
+    """All values of a flag that takes several; on the command line they end where the next flag begins."""
+    texts, shown = tuple(str(value) for value in values), list(values)
+    if flag.kind != "list" or rest:
+        fix = "Write the one value." if len(texts) == 1 else "Write one of them, or as JSON if the flag takes JSON."
+        return FlagError(written, shown, f"{flag.name} takes one value, no list", example(flag), fix)
+    if not texts:
+        return FlagError(written, shown, f"{flag.name} takes one value or more", example(flag), "Leave it out.")
+    like_flags = [text for text in texts if _is_flag(text)]
+    if like_flags:
+        message = f"{like_flags[0]} begins like a flag: the engine would read it as one"
+        return FlagError(written, shown, message, fix="Give it as a flag of its own.")
+    return Given(flag, written, texts)
 
 
 def _switched(flag: Flag, written: str, name: str, value: bool) -> Item:

@@ -47,6 +47,25 @@ FlagValue = Annotated[
 ]
 
 
+def _scalar_or_list(value: object) -> str | int | float | bool | tuple[str | int | float | bool, ...]:
+    if not isinstance(value, (list, tuple)):
+        try:
+            return _scalar(value)
+        except PydanticCustomError:
+            message = "must be a text, a number, true or false, or a list of these"
+            raise PydanticCustomError("scalar_type", message) from None
+    if any(isinstance(item, bool) for item in value):
+        raise PydanticCustomError("scalar_type", "must be a list of texts or numbers")
+    return tuple(_scalar(item) for item in value)
+
+
+FlagValues = Annotated[
+    str | int | float | bool | tuple[str | int | float, ...],
+    PlainValidator(_scalar_or_list, json_schema_input_type=str | int | float | bool | list[str | int | float]),
+]
+"""A flag's value, or its values: a list for a flag that takes several."""
+
+
 class Strictly(BaseModel):
     """Base of all: no unknown keys, no changes after loading."""
 

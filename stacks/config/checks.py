@@ -16,9 +16,11 @@ from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
 from stacks.config.checks_engines import check_engine
 from stacks.config.checks_gateway import check_gateway
+from stacks.config.checks_kv_offload import check_kv_offload
 from stacks.config.checks_secrets import check_references
 from stacks.config.checks_sleep import check_sleep
 from stacks.config.checks_topologies import check_topologies
+from stacks.config.checks_traces import check_traces
 from stacks.config.checks_weights import check_weights
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
 from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
@@ -62,6 +64,8 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         yield from check_deployment(cloud, found, deployment, f"model_deployments[{index}]")
         yield from check_engine(config, deployment, f"model_deployments[{index}]")
         yield from check_sleep(config, found, deployment, f"model_deployments[{index}]")
+        yield from check_traces(deployment, f"model_deployments[{index}]")
+        yield from check_kv_offload(config, found, deployment, f"model_deployments[{index}]")
     yield from check_gateway(config)
     yield from check_cloud(config)
     yield from check_chart(config, deployments)

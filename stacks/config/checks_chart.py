@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from components.versions import VLLM_STACK_CHART_VERSION
 from stacks.config.models import EnvironmentConfig, ModelDeployment
 from stacks.config.salvage import has
 from stacks.config.shapes import show_path
 from stacks.config.vocabulary import ServingStack
-from stacks.errors import MISSING, FieldError
+from stacks.errors import MISSING, FieldError, unknown_choice
+
+CHARTS_ROUTER = "production-stack-router"
+
+FEATURE_GATES = ("SemanticCache", "PIIDetection")
+"""Of the chart's router: vllm-project/production-stack@a6c01db0 src/vllm_router/experimental/feature_gates.py."""
+
+WRITTEN_BY_THE_CHART = {
+    "--host": "containerPort, the address is every one",
+    "--port": "containerPort",
+    "--service-discovery": "serviceDiscovery",
+    "--k8s-namespace": "serviceDiscovery",
+    "--k8s-service-discovery-type": "k8sServiceDiscoveryType",
+    "--k8s-label-selector": "serviceDiscovery",
+    "--static-backends": "staticBackends",
+    "--static-models": "staticModels",
+    "--routing-logic": "routingLogic",
+    "--prefix-min-match-length": "prefixMinMatchLength",
+    "--session-key": "sessionKey",
+    "--root-path": "rootPath",
+    "--engine-stats-interval": "engineScrapeInterval",
+    "--request-stats-window": "requestStatsWindow",
+    "--lmcache-controller-port": "lmcacheControllerPort",
+    "--lmcache-controller-reply-port": "lmcacheControllerReplyPort",
+    "--lmcache-controller-heartbeat-port": "lmcacheControllerHeartbeatPort",
+    "--otel-endpoint": "otel.endpoint",
+    "--otel-service-name": "otel.serviceName",
+    "--otel-secure": "otel.secure",
+}
+"""Flags of its router and the values they come from: vllm-stack 0.1.12 templates/deployment-router.yaml."""
 
 YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """Names that are truth values, or nothing at all, in the YAML that Helm reads."""
@@ -42,6 +72,45 @@ def check_chart(config: EnvironmentConfig, deployments: Sequence[ModelDeployment
             value = MISSING if problem.value is None else problem.value
             where = f"{path}.{show_path(problem.path)}" if problem.path else path
             yield FieldError(where, value, problem.message, problem.choices, problem.fix)
+        yield from _check_router_arguments(deployment.chart_values.get("routerSpec"), f"{path}.routerSpec.extraArgs")
+
+
+def _check_router_arguments(router: object, path: str) -> Iterator[FieldError]:
+    """The chart hands them to its router as they are, which takes a wrong one for a reason to crash."""
+    words = router.get("extraArgs") if isinstance(router, Mapping) else None
+    if not isinstance(words, Sequence) or isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        return
+    from planner.flags.check import check_engine_arguments
+
+    for error in check_engine_arguments(CHARTS_ROUTER, VLLM_STACK_CHART_VERSION, words):
+        value = MISSING if error.value is None else error.value
+        yield FieldError(path, value, f"{error.flag} {error.message}", error.choices, error.fix)
+    gates: dict[str, str] = {}
+    for place, word in enumerate(words):
+        flag, _, attached = word.partition("=")
+        if flag in WRITTEN_BY_THE_CHART:
+            fix = f"Remove it: set routerSpec.{WRITTEN_BY_THE_CHART[flag]}."
+            yield FieldError(path, MISSING, f"the chart writes {flag} itself", fix=fix)
+        elif flag == "--feature-gates":
+            text = attached or "".join(words[place + 1 : place + 2])
+            gates = {
+                name.strip(): on.strip().lower() for name, _, on in (part.partition("=") for part in text.split(","))
+            }
+    yield from _check_gates(gates, path)
+    if gates.get("SemanticCache") != "true" and any(word.startswith("--semantic-cache-") for word in words):
+        message = "the semantic cache is off: its other flags do nothing"
+        yield FieldError(path, MISSING, message, fix="Add --feature-gates=SemanticCache=true, or remove them.")
+
+
+def _check_gates(gates: Mapping[str, str], path: str) -> Iterator[FieldError]:
+    for name, on in gates.items():
+        if name not in FEATURE_GATES:
+            message = "is no feature gate of the router, which would ignore it in silence"
+            yield unknown_choice(path, name, message, FEATURE_GATES)
+        elif on not in {"true", "false"}:
+            shown = f"{name}={on}"
+            choices = (f"{name}=true", f"{name}=false")
+            yield FieldError(path, shown, "the router takes it for false", choices, "Write true or false.")
 
 
 def _check_names(deployments: Sequence[ModelDeployment]) -> Iterator[FieldError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from planner.alternatives import Placement, nearest_ways
 from planner.catalog import gpus, is_own_model, models
@@ -23,6 +24,9 @@ from stacks.config.placement import extra_argument, instance_of, place, shares_p
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud, SharingMode
 from stacks.errors import MISSING, FieldError, unknown_choice
+
+if TYPE_CHECKING:
+    from planner.flags.words import Value
 
 
 def check_deployment(
@@ -111,7 +115,7 @@ def _check_flags(
         return
     known, table = engine_catalogue(deployment), flags_of(deployment.engine)
     seen: dict[str, str] = {}
-    rest: dict[str, str | int | float | bool] = {}
+    rest: dict[str, Value] = {}
     for name, value in deployment.engine.extra_args.items():
         where = f"{path}.extra_args.{name}"
         # Another name of a flag is that flag: device-memory-utilization is gpu-memory-utilization.

@@ -12,7 +12,7 @@ from components.weights_files import MODEL_FILES, OTHER_FORMATS
 from stacks.config.base import (
     FilePattern,
     FlagName,
-    FlagValue,
+    FlagValues,
     HuggingFaceId,
     ImageReference,
     Int,
@@ -23,9 +23,11 @@ from stacks.config.base import (
     UrlPath,
     VariableName,
 )
+from stacks.config.models_kv_offload import KvOffload
 from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
+from stacks.config.models_traces import Traces
 from stacks.config.vocabulary import EngineName, IdleKind, Rollout, RouterPolicy, TopologyKind, TritonBackend
 
 DEFAULT_COOLDOWN_SECONDS = 300
@@ -163,10 +165,21 @@ class Engine(Strictly):
         description="Adapters that one batch may use; memory for so many is taken when the engine starts.",
         json_schema_extra={"default_text": "all of lora_adapters"},
     )
-    extra_args: Mapping[FlagName, FlagValue] = Field(
+    kv_offload: KvOffload | None = Field(
+        default=None,
+        description="A second home for keys and values of past prompts, beside the GPU. Engine vllm.",
+        json_schema_extra={"default_text": "none: what leaves the GPU is computed again"},
+    )
+    traces: Traces | None = Field(
+        default=None,
+        description="OpenTelemetry traces of its requests. Engine vllm.",
+        json_schema_extra={"default_text": "none"},
+    )
+    extra_args: Mapping[FlagName, FlagValues] = Field(
         default_factory=dict,
         description="Further flags of the engine, without the leading dashes. true gives the flag alone. "
-        "Flags that "
+        "A list gives a "
+        "flag that takes several all of its values. Flags that "
         "the platform derives itself (--port, --max-model-len, ...) are refused.",
         json_schema_extra={"default_text": "{}"},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from planner.alternatives import Placement
 from planner.catalog import Gpu, Instance, gpus, instances, models
 from planner.lora import NO_LORA, LoraSlots
@@ -9,6 +11,9 @@ from planner.sizing import EngineLimits, budget, derive_engine_limits, mig_memor
 from stacks.config.models import Engine, MigSharing, ModelDeployment, MpsSharing, NodePool, TimeSlicing
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud
+
+if TYPE_CHECKING:
+    from planner.flags.words import Value
 
 CLOUDS_WITH_INSTANCES = frozenset({Cloud.AWS.value, Cloud.AZURE.value, Cloud.GCP.value})
 
@@ -69,7 +74,7 @@ def kv_cache_dtype(engine: Engine) -> str:
     return "fp8" if extra_argument(engine, "kv-cache-dtype") in FP8_CACHES else "auto"
 
 
-def extra_argument(engine: Engine, flag: str) -> str | int | float | bool | None:
+def extra_argument(engine: Engine, flag: str) -> Value | None:
     """The value of a further flag, with dashes and underscores alike as vLLM has it; None if it is not given."""
     if not has(engine, "extra_args"):
         return None

@@ -26,7 +26,10 @@ ENGINES_WITH_A_USER: Final = frozenset({EngineName.VLLM})
 
 
 def brings_pods(deployment: ModelDeployment) -> bool:
-    """Whether a model's own chart values bring pods beside the engines: a router, a cache server, a LoRA controller."""
+    """Whether the chart brings pods beside a model's engines: a router, a cache server, a LoRA controller."""
+    offload = deployment.engine.kv_offload
+    if offload is not None and offload.server is not None:
+        return True
     return any(key != "servingEngineSpec" for key in deployment.chart_values)
 
 

@@ -109,6 +109,20 @@ class TritonBackend(StrEnum):
     TENSORRT_LLM = "tensorrt-llm"
 
 
+class TraceProtocol(StrEnum):
+    """How traces are sent."""
+
+    GRPC = "grpc"
+    HTTP = "http"
+
+
+class KvOffloadBackend(StrEnum):
+    """What moves keys and values between the GPU and their second home."""
+
+    NATIVE = "native"
+    LMCACHE = "lmcache"
+
+
 class IdleKind(StrEnum):
     """What a replica does that nobody asks anything."""
 

@@ -49,6 +49,7 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
         yield from _prefixes_nobody_keeps(deployment, path)
         yield from _answers_cut_off_by_spot(config, pools[deployment.node_pool], deployment, path)
         yield from _not_simulated(config, deployment, path)
+        yield from _offload_that_is_not_simulated(config, deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
@@ -60,6 +61,14 @@ def _not_simulated(config: EnvironmentConfig, deployment: ModelDeployment, path:
             f"{path}.engine.name",
             f"{deployment.engine.name} is not simulated on the local cloud: its objects are made and checked, its pods "
             f"answer nothing (simulated: {', '.join(sorted(SIMULATED_ENGINES))})",
+        )
+
+
+def _offload_that_is_not_simulated(config: EnvironmentConfig, deployment: ModelDeployment, path: str) -> Iterator[Warn]:
+    if config.cloud is Cloud.LOCAL and deployment.engine.kv_offload is not None:
+        yield Warn(
+            f"{path}.engine.kv_offload",
+            "the simulated engine has no KV offload and no LMCache: it takes the flags, and is as fast as without",
         )
 
 

@@ -21,6 +21,7 @@ from pulumi_kubernetes import Provider
 from components.autoscaling.model_scaling import waiting_requests_query
 from components.labels import EnvironmentLabels
 from components.serving.base import ModelDeploymentArgs, ServingContext
+from components.serving.kv_offload import KvCacheServerArgs, KvOffloadArgs
 from components.serving.lora import LoraAdapter, LoraArgs
 from components.serving.production_stack.chart import installable
 from components.serving.production_stack.render import chart_values
@@ -379,6 +380,12 @@ def test_a_disk_for_keys_and_values_has_no_place(template: HelmTemplate) -> None
     assert naive_variables["LMCACHE_MAX_LOCAL_DISK_SIZE"] == "20"
     assert "LMCACHE_LOCAL_DISK" not in naive_variables
     refused(model_values(lmcacheConfig={"enabled": True, "diskOffloadingBufferSize": "20"}), "and not where")
+    offload = KvOffloadArgs(backend="lmcache", cpu_gib=8, disk_gib=20)
+    made = ours(template, replace(CHAT, engine=replace(CHAT.engine, kv_offload=offload)))
+    assert variables(made)["LMCACHE_LOCAL_DISK"] == "file:///kv-cache/"
+    assert variables(made)["LMCACHE_MAX_LOCAL_DISK_SIZE"] == "20"
+    assert {"name": "kv-cache", "mountPath": "/kv-cache"} in container(made)["volumeMounts"]
+    assert {"name": "kv-cache", "emptyDir": {"sizeLimit": "22Gi"}} in pod(made)["volumes"]
 
 
 def test_less_than_one_gib_of_memory_for_keys_and_values_is_none(template: HelmTemplate) -> None:
@@ -414,6 +421,16 @@ def test_a_cache_server_takes_all_memory_and_replicas_of_it_share_nothing(templa
     assert "resources" not in container(made, "naive-deployment-cache-server")
     refused({"cacheserverSpec": server}, "would not be found again")
     refused({"cacheserverSpec": {**server, "replicaCount": 1}}, "limits.memory")
+    offload = KvOffloadArgs(
+        backend="lmcache", cpu_gib=8, server=KvCacheServerArgs(image="lmcache/vllm-openai:v0.5.6", memory_gib=64)
+    )
+    made = ours(template, replace(CHAT, engine=replace(CHAT.engine, kv_offload=offload)))
+    service = one(made, "Service", "chat-cache-server-service")
+    assert (
+        variables(made)["LMCACHE_REMOTE_URL"] == f"lm://chat-cache-server-service:{service['spec']['ports'][0]['port']}"
+    )
+    assert one(made, "Deployment", "chat-deployment-cache-server")["spec"]["replicas"] == 1
+    assert container(made, "chat-deployment-cache-server")["resources"]["limits"] == {"memory": "64Gi"}
 
 
 def test_ray_takes_the_deployment_away(template: HelmTemplate) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from components.serving.base import EngineArgs
+    from components.serving.base import EngineArgs, FlagValue
 
 HEALTH: Final = "/health"
 """What the router asks a worker for before it uses it (vllm-router 0.1.17: this path and no other). An engine that has
@@ -103,6 +103,17 @@ def flag(name: str, value: str | int | float | bool) -> str:
         case _:
             # Kubernetes expands $(NAME) in arguments; a user's text means itself.
             return f"--{dashed}={value}".replace("$(", "$$(")
+
+
+def flags(values: Mapping[str, FlagValue]) -> list[str]:
+    """Flags as words of the command line, by name: one word each, several for a list, which ends at the next flag."""
+    words: list[str] = []
+    for name, value in sorted(values.items()):
+        if isinstance(value, tuple):
+            words += [f"--{name.replace('_', '-')}", *(str(item).replace("$(", "$$(") for item in value)]
+        else:
+            words.append(flag(name, value))
+    return words
 
 
 def one_series(selector: str) -> str:

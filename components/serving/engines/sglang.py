@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.serving.base import EngineArgs
-from components.serving.engines.base import HEALTH, flag, one_series
+from components.serving.engines.base import HEALTH, flags, one_series
 from components.versions import SGLANG_ENGINE
 
 
@@ -45,7 +45,7 @@ class Sglang:
             words.append(f"--context-length={args.max_model_len}")
         if args.max_num_seqs is not None:
             words.append(f"--max-running-requests={args.max_num_seqs}")
-        return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
+        return words + flags(args.extra_args)
 
     def variables(self) -> Mapping[str, str]:
         """None of its own."""

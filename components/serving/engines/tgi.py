@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from components.serving.base import EngineArgs
-from components.serving.engines.base import HEALTH, flag, one_series
+from components.serving.engines.base import HEALTH, flags, one_series
 from components.versions import TGI_ENGINE
 
 ANSWER_TOKENS: Final = 1
@@ -49,7 +49,7 @@ class Tgi:
             ]
         if args.max_num_seqs is not None:
             words.append(f"--max-batch-size={args.max_num_seqs}")
-        return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
+        return words + flags(args.extra_args)
 
     def variables(self) -> Mapping[str, str]:
         """The image sets a cache of its own, which outranks HF_HOME."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.serving.base import EngineArgs
-from components.serving.engines.base import HEALTH, flag, one_series
+from components.serving.engines.base import HEALTH, flags, one_series
 from components.versions import VLLM_ENGINE
 
 
@@ -59,4 +59,4 @@ def vllm_arguments(args: EngineArgs, served_name: str, drain_seconds: int, liste
         words.append(f"--max-num-seqs={args.max_num_seqs}")
     if args.lora is not None:
         words += args.lora.arguments()
-    return words + [flag(name, value) for name, value in sorted(args.extra_args.items())]
+    return words + flags(args.extra_args)

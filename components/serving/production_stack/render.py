@@ -19,10 +19,17 @@ from typing import Any, Final
 
 from components.labels import ROLE, Workload
 from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
-from components.scheduling import Placement
+from components.scheduling import Placement, on_system_nodes
 from components.serving import engine
 from components.serving.base import ROLLOUTS, ModelDeploymentArgs, ServingContext
-from components.serving.engines.base import flag
+from components.serving.engines.base import flags
+from components.serving.kv_offload import (
+    DISK_MOUNT,
+    DISK_VOLUME,
+    SERVER_POD_PORT,
+    SERVER_PORT,
+    KvCacheServerArgs,
+)
 from components.serving.lora import LoraArgs
 from components.serving.production_stack.values import ChartValues
 from components.serving.production_stack.values.check import overlay
@@ -91,6 +98,7 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
             "modelSpec": [_model_spec(context, args, workers) for workers in args.workers],
         },
         "routerSpec": {"enableRouter": False},
+        **_cache_server(context, args.engine.kv_offload.server if args.engine.kv_offload else None),
         "kube-prometheus-stack": {"enabled": False},
         "prometheus-adapter": {"enabled": False},
     }
@@ -134,8 +142,11 @@ def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Wor
             *({"name": name, "value": value} for name, value in workers.variables.items()),
         ],
         # An emptyDir outlives the container: an engine that crashes does not download its weights again.
-        "extraVolumes": [_weights(context)],
-        "extraVolumeMounts": [{"name": "weights", "mountPath": WEIGHTS_MOUNT, **_within_claim(context)}],
+        "extraVolumes": [_weights(context), *_disk(args)],
+        "extraVolumeMounts": [
+            {"name": "weights", "mountPath": WEIGHTS_MOUNT, **_within_claim(context)},
+            *({"name": item["name"], "mountPath": DISK_MOUNT} for item in _disk(args)),
+        ],
     }
     if workers.role:
         spec["podLabels"] = {ROLE: workers.role}
@@ -153,6 +164,35 @@ def _weights(context: ServingContext) -> dict[str, Any]:
     if context.weights_claim:
         return {"name": "weights", "persistentVolumeClaim": {"claimName": context.weights_claim}}
     return {"name": "weights", "emptyDir": {}}
+
+
+def _disk(args: ModelDeploymentArgs) -> list[dict[str, Any]]:
+    """The volume for keys and values, if there is one."""
+    size = engine.disk_size(args.engine)
+    return [{"name": DISK_VOLUME, "emptyDir": {"sizeLimit": size}}] if size else []
+
+
+def _cache_server(context: ServingContext, server: KvCacheServerArgs | None) -> dict[str, Any]:
+    """A server for keys and values, on the nodes of the routers: it takes memory and no GPU."""
+    if server is None:
+        return {}
+    placement = on_system_nodes("500m", f"{server.memory_gib}Gi", context.cluster.system_nodes)
+    memory = {"memory": placement.resources.memory}
+    repository, _, tag = server.image.rpartition(":")
+    spec = {
+        "enabled": True,
+        "image": {"repository": repository, "tag": tag},
+        "imagePullPolicy": "IfNotPresent",
+        "replicaCount": 1,
+        "containerPort": SERVER_POD_PORT,
+        "servicePort": SERVER_PORT,
+        "resources": {"requests": {"cpu": placement.resources.cpu, **memory}, "limits": memory},
+        "nodeSelector": dict(placement.node_selector),
+        # The new one would be empty all the same.
+        "strategy": {"type": "Recreate"},
+        "containerSecurityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {"cacheserverSpec": spec}
 
 
 def _within_claim(context: ServingContext) -> dict[str, str]:
@@ -173,10 +213,12 @@ def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
             f"--shutdown-timeout={args.timing.drain_seconds}",
             *workers.arguments,
             *_lora_arguments(arguments.lora),
-            *(
-                flag(name, value)
-                for name, value in sorted(arguments.extra_args.items())
-                if name.replace("_", "-") != "enable-prefix-caching"
+            *flags(
+                {
+                    name: value
+                    for name, value in arguments.extra_args.items()
+                    if name.replace("_", "-") != "enable-prefix-caching"
+                }
             ),
         ],
     }

@@ -15,7 +15,7 @@ import pulumi
 import pytest
 
 from components.base import Component
-from components.serving.base import EngineArgs, SimulationArgs
+from components.serving.base import EngineArgs, FlagValue, SimulationArgs
 from components.serving.engine import engine_arguments
 from components.serving.manifests import ModelDeployment
 from local.engine_simulator.arguments import parse
@@ -62,7 +62,7 @@ def test_the_arguments(engine: Engine) -> None:
 
 
 def test_further_flags() -> None:
-    flags: dict[str, str | int | float | bool] = {
+    flags: dict[str, FlagValue] = {
         "enable_prefix_caching": True,
         "enable-chunked-prefill": False,
         "kv-cache-dtype": "fp8",
@@ -75,6 +75,21 @@ def test_further_flags() -> None:
         "--enable-prefix-caching",
         "--kv-cache-dtype=fp8",
         '--override-generation-config={"a": "$$(POD_IP)"}',
+        "--seed=7",
+    ]
+
+
+def test_a_list_gives_a_flag_all_its_values() -> None:
+    """Unsorted among themselves: their order may mean something. The next flag ends them."""
+    extra: dict[str, FlagValue] = {
+        "cudagraph-capture-sizes": (8, 1, 4),
+        "allowed_media_domains": ("a.example", "$(B)"),
+        "seed": 7,
+    }
+    words = engine_arguments(EngineArgs(model="a/b", extra_args=extra), "m", 5)
+    assert words[-8:] == [
+        *("--allowed-media-domains", "a.example", "$$(B)"),
+        *("--cudagraph-capture-sizes", "8", "1", "4"),
         "--seed=7",
     ]
 

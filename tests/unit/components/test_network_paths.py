@@ -33,8 +33,10 @@ ALL = PathArgs(
     preload=True,
     metadata_server=True,
     extras=True,
+    kv_cache_ports=(6379,),
+    trace_ports=(4317,),
 )
-PORTS = (53, 80, 443, 988, 6443, 8000, 8080, 8404, 9999, 29000)
+PORTS = (53, 80, 443, 988, 4317, 6379, 6443, 8000, 8080, 8404, 9999, 29000)
 OURS = [str(workload) for workload in Workload]
 
 
@@ -90,9 +92,16 @@ def as_json(engine: Engine, **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tls": True}, {"disaggregated": True}, {"preload": True, "metadata_server": True, "extras": True}]
+    "changes",
+    [
+        {},
+        {"tls": True},
+        {"disaggregated": True},
+        {"preload": True, "metadata_server": True, "extras": True},
+        {"kv_cache_ports": (6379,), "trace_ports": (4317,)},
+    ],
 )
-def test_open_is_what_the_table_says_and_nothing_else(engine: Engine, changes: dict[str, bool]) -> None:
+def test_open_is_what_the_table_says_and_nothing_else(engine: Engine, changes: dict[str, Any]) -> None:
     """Every pair of a world with a second environment, KEDA, Prometheus, others and the internet, at every port."""
     made = as_json(engine, **changes)
     paths: list[OpenPath] = []

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from components.scheduling import GpuPool
-from components.serving.base import EngineArgs, SecretKey
+from components.serving.base import EngineArgs, FlagValue, SecretKey
 from components.serving.production_stack.chart import ChartFolderError, ChartSource, installable
 from components.serving.production_stack.render import chart_values, deployment_name
 from components.serving.production_stack.stack import ProductionStack
@@ -170,15 +170,20 @@ def test_several_gpus_get_shared_memory(engine: Engine) -> None:
 
 
 def test_flags_of_the_user_come_last_and_switches_are_the_charts_where_it_has_one(engine: Engine) -> None:
-    extra: dict[str, str | int | float | bool] = {
+    extra: dict[str, FlagValue] = {
         "enable-prefix-caching": False,
         "enforce-eager": True,
         "kv-cache-dtype": "fp8",
+        "allowed-media-domains": ("a.example", "b.example"),
     }
     args = deployment(engine=replace(CHAT.engine, extra_args=extra))
     config = values(engine, args)["servingEngineSpec"]["modelSpec"][0]["vllmConfig"]
     assert config["enablePrefixCaching"] is False
-    assert config["extraArgs"][3:] == ["--enforce-eager", "--kv-cache-dtype=fp8"]
+    assert config["extraArgs"][3:] == [
+        *("--allowed-media-domains", "a.example", "b.example"),
+        "--enforce-eager",
+        "--kv-cache-dtype=fp8",
+    ]
 
 
 def test_a_token_is_a_reference(engine: Engine) -> None:

@@ -62,3 +62,43 @@ def test_a_name_that_the_charts_yaml_takes_for_something_else(name: str) -> None
 def test_the_stack_can_be_chosen_on_the_local_cloud() -> None:
     config = loaded(**STACK, production_stack={"oci": "oci://a/b", "digest": "sha256:" + "0" * 64})
     assert config.production_stack.oci == "oci://a/b"
+
+
+ROUTER = {"enableRouter": True, "repository": "lmcache/lmstack-router", "tag": "v0.1.12"}
+EXTRA = "model_deployments[0].chart_values.routerSpec.extraArgs"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--feature-gates", "SemanticCache=true", "--semantic-cache-treshold", "0.9"],
+            "--semantic-cache-treshold is no flag of production-stack-router 0.1.12 (got '0.9'); choose from "
+            "--semantic-cache-threshold",
+        ),
+        (["--feature-gates=SemanticCache=true", "--semantic-cache-threshold=x"], "--semantic-cache-threshold must be "),
+        (
+            ["--semantic-cache-threshold", "0.9"],
+            "the semantic cache is off: its other flags do nothing. Add --feature-gates=SemanticCache=true, or remove",
+        ),
+        (
+            ["--feature-gates", "SemanticCashe=true"],
+            "is no feature gate of the router, which would ignore it in silence (got 'SemanticCashe'); choose from "
+            "SemanticCache, PIIDetection. Did you mean SemanticCache?",
+        ),
+        (
+            ["--feature-gates=SemanticCache=on"],
+            "the router takes it for false (got 'SemanticCache=on'); choose from SemanticCache=true, SemanticCache=f",
+        ),
+        (["--routing-logic", "session", "--session-key", "x"], "the chart writes --routing-logic itself. Remove it: "),
+    ],
+)  # fmt: skip
+def test_arguments_of_the_charts_router_are_checked(words: list[str], line: str) -> None:
+    values = {"routerSpec": {**ROUTER, "extraArgs": words}}
+    assert errors(sample(**STACK, model_deployments__0__chart_values=values))[0].startswith(f"{EXTRA}: {line}")
+
+
+def test_a_semantic_cache_as_an_option() -> None:
+    words = ["--feature-gates", "SemanticCache=true", "--semantic-cache-threshold", "0.9", "--log-format", "json"]
+    values = {"routerSpec": {**ROUTER, "extraArgs": words}}
+    assert errors(sample(**STACK, model_deployments__0__chart_values=values)) == []

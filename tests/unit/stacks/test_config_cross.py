@@ -175,6 +175,30 @@ def test_flags_that_the_platform_writes() -> None:
     ]
 
 
+def test_lists_of_values() -> None:
+    """Each value is checked as the one value of a flag would be; what begins like a flag would end the list."""
+    path = "model_deployments[0].engine.extra_args"
+    fine = {"cudagraph-capture-sizes": [1, 2, 4], "allowed-media-domains": ["a.example"]}
+    assert errors(sample(**{MODEL + "engine__extra_args": fine})) == []
+    wrong = {
+        "cudagraph-capture-sizes": [1, "two"],
+        "collect-detailed-traces": ["model", "wrker"],
+        "seed": [7],
+        "allowed-media-domains": [],
+        "logits-processors": ["a.b", "--x"],
+    }
+    found = errors(sample(**{MODEL + "engine__extra_args": wrong}))
+    assert found == [
+        f"{path}.cudagraph-capture-sizes: must be a whole number (got 'two').",
+        f"{path}.collect-detailed-traces: is none of the choices (got 'wrker'); choose from worker, model, all. "
+        "Did you mean worker?",
+        f"{path}.seed: --seed takes one value, no list (got [7]); choose from 0. Write the one value.",
+        f"{path}.allowed-media-domains: --allowed-media-domains takes one value or more (got []). Leave it out.",
+        f"{path}.logits-processors: --x begins like a flag: the engine would read it as one (got ['a.b', '--x']). "
+        "Give it as a flag of its own.",
+    ]
+
+
 def test_one_flag_written_in_two_ways() -> None:
     assert one(**{MODEL + "engine__extra_args": {"enforce-eager": True, "enforce_eager": False}}) == (
         "model_deployments[0].engine.extra_args.enforce_eager: the same flag as enforce-eager (got False). Remove one "

@@ -41,6 +41,8 @@ def test_the_defaults() -> None:
         "tensor_parallel": 1,
         "lora_adapters": (),
         "max_loras": None,
+        "kv_offload": None,
+        "traces": None,
         "extra_args": {},
         "triton": None,
         "custom": None,

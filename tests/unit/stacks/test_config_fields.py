@@ -168,8 +168,14 @@ def test_the_sample_is_valid() -> None:
         ),
         (
             MODEL + "engine__extra_args",
-            {"seed": [1]},
-            "model_deployments[0].engine.extra_args.seed: must be a text, a number, true or false (got [1]).",
+            {"seed": {"a": 1}},
+            "model_deployments[0].engine.extra_args.seed: must be a text, a number, true or false, or a list of these "
+            "(got {'a': 1}).",
+        ),
+        (
+            MODEL + "engine__extra_args",
+            {"seed": [1, True]},
+            "model_deployments[0].engine.extra_args.seed: must be a list of texts or numbers (got [1, True]).",
         ),
         (
             MODEL + "engine__extra_args",
