@@ -26,7 +26,7 @@ from local import cluster
 from local.layout import ClusterFiles
 from local.pulumi_cli import Pulumi
 from tests.local.client import ask_many
-from tests.local.conftest import until
+from tests.local.conftest import engine_labels, until
 
 pytestmark = pytest.mark.local
 
@@ -189,10 +189,10 @@ def test_engines_take_a_pinned_model_from_the_teams_volume_and_ask_nobody(
     made = stack(team_cluster, "offline", with_weights(environment(team_cluster.kubeconfig)))
     try:
         made.run("up", "--yes", "--skip-preview", "--stack", "offline")
-        namespace, labels = "inference-offline", {"inference.platform/component": "engine"}
+        namespace = "inference-offline"
 
         def ready() -> list[Pod]:
-            pods = list(client.list(Pod, namespace=namespace, labels=labels))
+            pods = list(client.list(Pod, namespace=namespace, labels=engine_labels("chat")))
             return [
                 pod for pod in pods if pod.status and any(each.ready for each in pod.status.containerStatuses or ())
             ]
