@@ -143,6 +143,7 @@ def create_gateway(
         GatewayArgs(
             labels=labels,
             cluster=cluster,
+            replicas=config.gateway.replicas,
             models=tuple(deployment.name for deployment in deployments),
             adapters={
                 adapter.name: item.name

@@ -32,6 +32,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.core.v1.outputs import ServiceStatus
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components.base import Component
 from components.cluster import ClusterHandle
@@ -48,7 +49,7 @@ from components.pods import (
     serve_on_after_deletion,
     service_account,
 )
-from components.scheduling import on_system_nodes, spread_over_nodes
+from components.scheduling import on_system_nodes, spread_over_nodes, spread_over_zones
 from components.timing import GRACE_MARGIN_SECONDS, PRE_STOP_SECONDS
 from components.versions import HAPROXY
 
@@ -179,6 +180,20 @@ class Gateway(Component):
             # Where Pulumi waits for a Service's address, it must not do so before the Deployment has had its turn.
             opts=self.child(deployment),
         )
+        if args.replicas > 1:
+            # One pod has none: a budget that protects it would hold up the draining of its node for ever, and one that
+            # lets it go says nothing.
+            PodDisruptionBudget(
+                name,
+                metadata=_metadata(args),
+                spec=PodDisruptionBudgetSpecArgs(
+                    max_unavailable=1,
+                    # A pod that is not ready serves nobody; it must not hold up the draining either.
+                    unhealthy_pod_eviction_policy="AlwaysAllow",
+                    selector=LabelSelectorArgs(match_labels=args.labels.selector(Workload.GATEWAY)),
+                ),
+                opts=self.child(),
+            )
         if args.tls:
             metadata = _metadata(args, keys_annotation(args))
             create_entrance(self, name, args.tls, metadata, (NAME, args.service_port), service, *before)
@@ -276,7 +291,7 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
                 automount_service_account_token=False,
                 enable_service_links=False,
                 node_selector=placement.node_selector,
-                topology_spread_constraints=[spread_over_nodes(selector)],
+                topology_spread_constraints=[spread_over_zones(selector), spread_over_nodes(selector)],
                 termination_grace_period_seconds=PRE_STOP_SECONDS + args.drain_seconds + GRACE_MARGIN_SECONDS,
                 containers=[
                     ContainerArgs(

@@ -157,6 +157,9 @@ def router_deployment(context: ServingContext, args: RouterArgs) -> DeploymentSp
     """The Deployment's spec."""
     placement = on_system_nodes(cpu="100m", memory="1Gi", selector=context.cluster.system_nodes)
     return DeploymentSpecArgs(
+        # One: what it knows of its workers' load and prefixes is its own, and two would undo each other's choices.
+        # So it has no PodDisruptionBudget: one that protects a single pod would hold up the draining of its node for
+        # ever. While a drained router starts elsewhere, the gateway tries its requests again.
         replicas=1,
         selector=LabelSelectorArgs(match_labels=args.selector),
         strategy=DeploymentStrategyArgs(

@@ -79,6 +79,13 @@ class Gateway(Strictly):
     host_port: Int = Field(
         default=8080, ge=1, le=65_535, description="Port on 127.0.0.1 of the host; local cloud only."
     )
+    replicas: Int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Gateway pods. From 2 on they spread over zones and nodes, and a node that is drained takes one at "
+        "a time; `limits` hold for each pod.",
+    )
     host: HostName | None = Field(
         default=None,
         description="Name that clients know it by, and that the certificate is for; the DNS record is yours.",
