@@ -38,6 +38,7 @@ from components.base import Component
 from components.cluster import ClusterHandle
 from components.gateway.haproxy import HaproxyConfig, render
 from components.gateway.limits import ClientLimits
+from components.gateway.renewal import SCRIPT_FILE, start_script
 from components.gateway.tls import HTTPS_PORT, TlsArgs, create_certificate, create_entrance
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
@@ -58,6 +59,7 @@ PORT: Final = 8080
 TLS_PORT: Final = 8443
 METRICS_PORT: Final = 8404
 CONFIG_FOLDER: Final = "/usr/local/etc/haproxy"
+CONFIG_FILE: Final = "haproxy.cfg"
 CERTIFICATE_FOLDER: Final = "/usr/local/etc/haproxy-certificate"
 CERTIFICATE_VARIABLE: Final = "CERTIFICATE"
 """Path of the certificate: the local cloud rewrites paths of mounts in variables, not within files."""
@@ -153,12 +155,12 @@ class Gateway(Component):
     ) -> None:
         super().__init__("gateway", name, opts, after)
         self.host = gateway_host(args.labels)
-        config = render(haproxy_config(args))
+        files = config_files(args)
         account = service_account(self, name, _metadata(args), args.image_pull_secrets)
         config_map = ConfigMap(
             f"{name}-config",
             metadata=_metadata(args),
-            data={"haproxy.cfg": config},
+            data=files,
             opts=self.child(),
         )
         certificate = create_certificate(self, name, args.tls, _metadata(args)) if args.tls else None
@@ -166,7 +168,7 @@ class Gateway(Component):
         deployment = Deployment(
             name,
             metadata=_metadata(args),
-            spec=gateway_deployment(args, config),
+            spec=gateway_deployment(args, files),
             opts=self.child(*before),
         )
         service = Service(
@@ -261,12 +263,23 @@ def keys_annotation(args: GatewayArgs) -> dict[str, str]:
     return {API_KEYS_ANNOTATION: f"configmap/{NAME}"} if args.key_hashes else {}
 
 
-def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
-    """The Deployment's spec."""
+def config_files(args: GatewayArgs) -> dict[str, str]:
+    """What its ConfigMap holds, by file."""
+    script = {SCRIPT_FILE: start_script(CERTIFICATE_VARIABLE)} if args.ends_tls else {}
+    return {CONFIG_FILE: render(haproxy_config(args)), **script}
+
+
+def gateway_deployment(args: GatewayArgs, files: Mapping[str, str]) -> DeploymentSpecArgs:
+    """The Deployment's spec.
+
+    Args:
+        args: the gateway's.
+        files: of its ConfigMap.
+    """
     selector = args.labels.selector(Workload.GATEWAY)
     placement = on_system_nodes(cpu="250m", memory="1Gi", selector=args.cluster.system_nodes)
     # HAProxy reads its file once: a new file needs new pods.
-    config_hash = hashlib.sha256(config.encode()).hexdigest()[:16]
+    config_hash = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
     # Where the clients' port is encrypted, the metrics' port answers probes.
     probed = METRICS_PORT if args.ends_tls else PORT
     certificate = (
@@ -297,7 +310,9 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
                     ContainerArgs(
                         name="haproxy",
                         image=HAPROXY,
-                        args=["-f", f"{CONFIG_FOLDER}/haproxy.cfg"],
+                        # Without TLS the image's own entry point does: there is no file that changes.
+                        command=["sh", f"{CONFIG_FOLDER}/{SCRIPT_FILE}"] if args.ends_tls else None,
+                        args=["-f", f"{CONFIG_FOLDER}/{CONFIG_FILE}"],
                         env=[pod_ip(), *certificate],
                         ports=[
                             ContainerPortArgs(name=args.port_name, container_port=args.port),

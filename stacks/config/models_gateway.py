@@ -42,7 +42,7 @@ class Tls(Strictly):
     gateway_class: ObjectName | None = Field(
         default=None,
         description="Class of the Gateway API whose controller ends the encryption and reloads a renewed certificate.",
-        json_schema_extra={"default_text": "the gateway's own pods end it; a renewed certificate needs new pods"},
+        json_schema_extra={"default_text": "the gateway's own pods end it, and reload a renewed certificate"},
     )
 
 

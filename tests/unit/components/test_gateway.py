@@ -58,6 +58,7 @@ def test_the_pod(engine: Engine) -> None:
     spec = build(engine)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["image"] == "haproxy:2.8.25"
+    assert "command" not in container
     assert container["args"] == ["-f", "/usr/local/etc/haproxy/haproxy.cfg"]
     assert container["volumeMounts"] == [{"name": "config", "mountPath": "/usr/local/etc/haproxy", "readOnly": True}]
     assert spec["volumes"] == [{"name": "config", "configMap": {"name": "gateway"}}]
