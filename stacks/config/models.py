@@ -27,6 +27,7 @@ from stacks.config.models_deployment import (
     SleepWhenIdle,
 )
 from stacks.config.models_gateway import Gateway, Limits, Tls
+from stacks.config.models_observability import Observability
 from stacks.config.models_pool import (
     MigSharing,
     MpsSharing,
@@ -221,6 +222,11 @@ class EnvironmentConfig(Strictly):
         default=(),
         description="Secrets that the platform makes in the environment's namespace; their values are not here.",
         json_schema_extra={"default_text": "[]"},
+    )
+    observability: Observability = Field(
+        default_factory=Observability,
+        description="What watches it.",
+        json_schema_extra={"default_text": "{}"},
     )
     aws: AwsSettings | None = Field(default=None, description="What only AWS can be told.")
     azure: AzureSettings | None = Field(default=None, description="What only Azure can be told.")
