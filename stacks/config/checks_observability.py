@@ -8,7 +8,7 @@ from typing import Final
 from stacks.config.models import EnvironmentConfig
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud
-from stacks.errors import MISSING, FieldError, unknown_choice
+from stacks.errors import FieldError, unknown_choice
 
 GRAFANA_KEYS: Final = ("admin-user", "admin-password")
 """Of the Secret, as the chart looks for them."""

@@ -13,7 +13,7 @@ class Observability(Strictly):
 
     grafana_admin_secret: ObjectName | None = Field(
         default=None,
-        description="One of `secrets`, with the keys admin-user and admin-password: Grafana's administrator. It is made "
-        "in the namespace `monitoring` instead of the environment's.",
+        description="One of `secrets`, with the keys admin-user and admin-password: Grafana's administrator. It is "
+        "made in the namespace `monitoring` instead of the environment's.",
         json_schema_extra={"default_text": "the chart makes one, with a random password"},
     )
