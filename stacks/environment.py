@@ -161,6 +161,7 @@ def serving_context(  # noqa: PLR0917 - what build_environment has at hand
         preload=claim is not None and config.weights.preload,
         offline=claim is not None and config.weights.offline,
         image_pull_secrets=config.tenancy.image_pull_secrets,
+        image_digests=config.image_digests,
         engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )

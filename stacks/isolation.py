@@ -163,6 +163,7 @@ def create_gateway(
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),
             tls=tls_args(config),
             image_pull_secrets=config.tenancy.image_pull_secrets,
+            image_digests=config.image_digests,
             needs=secrets,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),

@@ -40,6 +40,7 @@ from components.gateway.haproxy import HaproxyConfig, render
 from components.gateway.limits import ClientLimits
 from components.gateway.renewal import SCRIPT_FILE, start_script
 from components.gateway.tls import HTTPS_PORT, TlsArgs, create_certificate, create_entrance
+from components.images import pin_images
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
     SKIP_AWAIT,
@@ -93,6 +94,7 @@ class GatewayArgs:
         limits: of each key.
         tls: None: clients' connections are not encrypted here.
         image_pull_secrets: names of the Secrets that its image is fetched with.
+        image_digests: by image with its tag; see `pinned`.
         needs: what must be there before its pods: the Secrets that it mounts.
     """
 
@@ -107,6 +109,7 @@ class GatewayArgs:
     limits: ClientLimits = field(default_factory=ClientLimits)
     tls: TlsArgs | None = None
     image_pull_secrets: tuple[str, ...] = ()
+    image_digests: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[pulumi.Resource, ...] = ()
 
     @property
@@ -299,37 +302,40 @@ def gateway_deployment(args: GatewayArgs, files: Mapping[str, str]) -> Deploymen
                 labels=args.labels.of(Workload.GATEWAY),
                 annotations={**scraped(METRICS_PORT), CONFIG_HASH_ANNOTATION: config_hash},
             ),
-            spec=PodSpecArgs(
-                service_account_name=NAME,
-                automount_service_account_token=False,
-                enable_service_links=False,
-                node_selector=placement.node_selector,
-                topology_spread_constraints=[spread_over_zones(selector), spread_over_nodes(selector)],
-                termination_grace_period_seconds=PRE_STOP_SECONDS + args.drain_seconds + GRACE_MARGIN_SECONDS,
-                containers=[
-                    ContainerArgs(
-                        name="haproxy",
-                        image=HAPROXY,
-                        # Without TLS the image's own entry point does: there is no file that changes.
-                        command=["sh", f"{CONFIG_FOLDER}/{SCRIPT_FILE}"] if args.ends_tls else None,
-                        args=["-f", f"{CONFIG_FOLDER}/{CONFIG_FILE}"],
-                        env=[pod_ip(), *certificate],
-                        ports=[
-                            ContainerPortArgs(name=args.port_name, container_port=args.port),
-                            ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
-                        ],
-                        resources=placement.resources.as_requirements(),
-                        security_context=confined(HAPROXY_USER),
-                        startup_probe=http_probe("/healthz", probed, period=1, failures=60),
-                        readiness_probe=http_probe("/healthz", probed, period=5),
-                        liveness_probe=http_probe("/healthz", probed, period=10),
-                        lifecycle=serve_on_after_deletion(),
-                        volume_mounts=[
-                            VolumeMountArgs(name=name, mount_path=path, read_only=True) for name, path in mounts
-                        ],
-                    )
-                ],
-                volumes=_volumes(args),
+            spec=pin_images(
+                PodSpecArgs(
+                    service_account_name=NAME,
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    node_selector=placement.node_selector,
+                    topology_spread_constraints=[spread_over_zones(selector), spread_over_nodes(selector)],
+                    termination_grace_period_seconds=PRE_STOP_SECONDS + args.drain_seconds + GRACE_MARGIN_SECONDS,
+                    containers=[
+                        ContainerArgs(
+                            name="haproxy",
+                            image=HAPROXY,
+                            # Without TLS the image's own entry point does: there is no file that changes.
+                            command=["sh", f"{CONFIG_FOLDER}/{SCRIPT_FILE}"] if args.ends_tls else None,
+                            args=["-f", f"{CONFIG_FOLDER}/{CONFIG_FILE}"],
+                            env=[pod_ip(), *certificate],
+                            ports=[
+                                ContainerPortArgs(name=args.port_name, container_port=args.port),
+                                ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
+                            ],
+                            resources=placement.resources.as_requirements(),
+                            security_context=confined(HAPROXY_USER),
+                            startup_probe=http_probe("/healthz", probed, period=1, failures=60),
+                            readiness_probe=http_probe("/healthz", probed, period=5),
+                            liveness_probe=http_probe("/healthz", probed, period=10),
+                            lifecycle=serve_on_after_deletion(),
+                            volume_mounts=[
+                                VolumeMountArgs(name=name, mount_path=path, read_only=True) for name, path in mounts
+                            ],
+                        )
+                    ],
+                    volumes=_volumes(args),
+                ),
+                args.image_digests,
             ),
         ),
     )

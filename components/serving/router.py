@@ -26,6 +26,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs, Role, RoleBinding, RoleRefArgs, SubjectArgs
 
 from components.base import Component
+from components.images import pin_images
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
     NOBODY,
@@ -169,32 +170,35 @@ def router_deployment(context: ServingContext, args: RouterArgs) -> DeploymentSp
         revision_history_limit=2,
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(labels=args.labels, annotations=scraped(METRICS_PORT)),
-            spec=PodSpecArgs(
-                service_account_name=args.name,
-                automount_service_account_token=True,
-                enable_service_links=False,
-                node_selector=placement.node_selector,
-                termination_grace_period_seconds=args.timing.grace_period_seconds,
-                containers=[
-                    ContainerArgs(
-                        name="router",
-                        image=VLLM_ROUTER,
-                        # The image has a command but no entry point: arguments alone would replace the program.
-                        command=["vllm-router"],
-                        args=router_arguments(context.labels, args.policy, args.timing, args.discovery),
-                        env=[pod_ip()],
-                        ports=[
-                            ContainerPortArgs(name="http", container_port=PORT),
-                            ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
-                        ],
-                        resources=placement.resources.as_requirements(),
-                        security_context=confined(NOBODY),
-                        startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
-                        readiness_probe=readiness(args),
-                        liveness_probe=http_probe("/liveness", PORT, period=10),
-                        lifecycle=serve_on_after_deletion(),
-                    )
-                ],
+            spec=pin_images(
+                PodSpecArgs(
+                    service_account_name=args.name,
+                    automount_service_account_token=True,
+                    enable_service_links=False,
+                    node_selector=placement.node_selector,
+                    termination_grace_period_seconds=args.timing.grace_period_seconds,
+                    containers=[
+                        ContainerArgs(
+                            name="router",
+                            image=VLLM_ROUTER,
+                            # The image has a command but no entry point: arguments alone would replace the program.
+                            command=["vllm-router"],
+                            args=router_arguments(context.labels, args.policy, args.timing, args.discovery),
+                            env=[pod_ip()],
+                            ports=[
+                                ContainerPortArgs(name="http", container_port=PORT),
+                                ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
+                            ],
+                            resources=placement.resources.as_requirements(),
+                            security_context=confined(NOBODY),
+                            startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
+                            readiness_probe=readiness(args),
+                            liveness_probe=http_probe("/liveness", PORT, period=10),
+                            lifecycle=serve_on_after_deletion(),
+                        )
+                    ],
+                ),
+                context.image_digests,
             ),
         ),
     )
