@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stacks.config.models import EnvironmentConfig
+from stacks.config.models_observability import PrometheusKind
 from stacks.config.salvage import has
 from stacks.config.vocabulary import Cloud
 from stacks.errors import FieldError, unknown_choice
@@ -18,13 +19,27 @@ BROUGHT: Final = frozenset({"prometheus", "grafana"})
 
 
 def check_observability(config: EnvironmentConfig) -> Iterator[FieldError]:
-    """An administrator for a Grafana that is not ours, or of a Secret that is not there.
+    """A collector that is not built, an administrator for a Grafana that is not ours, or of a Secret that is not there.
 
     Args:
         config: valid, or salvaged from an invalid one.
     """
-    if not has(config, "observability") or not has(config.observability, "grafana_admin_secret"):
+    if not has(config, "observability"):
         return
+    if has(config.observability, "prometheus") and config.observability.prometheus is PrometheusKind.MANAGED:
+        yield FieldError(
+            "observability.prometheus",
+            PrometheusKind.MANAGED,
+            "is not built yet: KEDA, which asks for queue lengths, and the rules know a Prometheus without credentials",
+            (PrometheusKind.IN_CLUSTER,),
+            "Remove it; the Prometheus in the cluster can write to the managed service too (remote write). Or make the "
+            "cluster yourself and give existing.prometheus_address a proxy that adds the credentials.",
+        )
+    if has(config.observability, "grafana_admin_secret"):
+        yield from _check_admin(config)
+
+
+def _check_admin(config: EnvironmentConfig) -> Iterator[FieldError]:
     name = config.observability.grafana_admin_secret
     if name is None:
         return

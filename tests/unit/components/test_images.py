@@ -99,7 +99,6 @@ def test_every_pod_of_an_environment(engine: Engine, name: str) -> None:
 
 def test_the_chart_writes_tag_and_digest(engine: Engine) -> None:
     """Its template puts a colon between `repository` and `tag`."""
-
     made: list[dict[str, Any]] = []
 
     def program() -> None:

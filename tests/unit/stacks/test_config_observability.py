@@ -1,4 +1,4 @@
-"""Grafana's administrator: one of the environment's Secrets, where the platform installs a Grafana.
+"""Who collects metrics; Grafana's administrator: one of the environment's Secrets, where the platform installs it.
 
 Does not prove that Grafana takes the password.
 """
@@ -56,3 +56,15 @@ def test_where_the_cluster_brings_its_own(provides: list[str]) -> None:
 def test_the_embedded_cluster_has_none() -> None:
     (line,) = errors(cloud="local")
     assert "the platform installs no Grafana here" in line
+
+
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
+def test_a_managed_prometheus_is_refused_with_what_to_do(cloud: str) -> None:
+    (line,) = errors(cloud=cloud, observability={"prometheus": "managed"})
+    assert line.startswith("observability.prometheus: is not built yet")
+    assert "choose from in-cluster" in line
+    assert "existing.prometheus_address" in line
+
+
+def test_a_prometheus_in_the_cluster_may_be_named() -> None:
+    assert load_environment(sample(observability={"prometheus": "in-cluster"}), "dev").observability.prometheus
