@@ -259,9 +259,18 @@ def on_system_nodes(cpu: str, memory: str, selector: Mapping[str, str] | None = 
 
 def spread_over_nodes(selector: Mapping[str, str]) -> TopologySpreadConstraintArgs:
     """Prefer different nodes; never leave a pod pending for it."""
+    return _spread_over("kubernetes.io/hostname", selector)
+
+
+def spread_over_zones(selector: Mapping[str, str]) -> TopologySpreadConstraintArgs:
+    """Prefer different zones; never leave a pod pending for it."""
+    return _spread_over("topology.kubernetes.io/zone", selector)
+
+
+def _spread_over(topology_key: str, selector: Mapping[str, str]) -> TopologySpreadConstraintArgs:
     return TopologySpreadConstraintArgs(
         max_skew=1,
-        topology_key="kubernetes.io/hostname",
+        topology_key=topology_key,
         when_unsatisfiable="ScheduleAnyway",
         label_selector=LabelSelectorArgs(match_labels=selector),
     )

@@ -90,23 +90,37 @@ class EnvironmentSecrets(Component):
 
     def _make(self, name: str, labels: EnvironmentLabels, secret: SecretArgs) -> pulumi.Resource:
         metadata = ObjectMetaArgs(name=secret.name, namespace=labels.namespace, labels=labels.shared)
-        if secret.external is not None:
-            return CustomResource(
-                f"{name}-{secret.name}",
-                api_version=EXTERNAL_SECRETS_API,
-                kind="ExternalSecret",
-                metadata=metadata,
-                spec=external_secret(secret, secret.external),
-                opts=self.child(),
-            )
-        return Secret(
-            f"{name}-{secret.name}",
+        return create_secret(f"{name}-{secret.name}", secret, metadata, self.child())
+
+
+def create_secret(
+    logical_name: str, secret: SecretArgs, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions
+) -> pulumi.Resource:
+    """A Secret, or what makes the External Secrets operator make it.
+
+    Args:
+        logical_name: of the resource.
+        secret: what it holds.
+        metadata: its name, its namespace and its labels.
+        opts: of a child.
+    """
+    if secret.external is not None:
+        return CustomResource(
+            logical_name,
+            api_version=EXTERNAL_SECRETS_API,
+            kind="ExternalSecret",
             metadata=metadata,
-            type=TYPES.get(frozenset(secret.keys), "Opaque"),
-            # Marked once more: a value that is not marked would be in the state in plain text.
-            string_data=pulumi.Output.secret(dict(secret.values)),
-            opts=self.child(),
+            spec=external_secret(secret, secret.external),
+            opts=opts,
         )
+    return Secret(
+        logical_name,
+        metadata=metadata,
+        type=TYPES.get(frozenset(secret.keys), "Opaque"),
+        # Marked once more: a value that is not marked would be in the state in plain text.
+        string_data=pulumi.Output.secret(dict(secret.values)),
+        opts=opts,
+    )
 
 
 def external_secret(secret: SecretArgs, source: ExternalArgs) -> dict[str, object]:

@@ -35,7 +35,14 @@ from stacks.config.placement import engine_limits, lora_slots, memory_gib, share
 from stacks.config.pod_security import PodSecurity, pod_security
 from stacks.config.vocabulary import RouterKind
 from stacks.engines import further_engine_args, sleep_args
-from stacks.isolation import SecretValues, create_gateway, create_namespace, create_secrets, create_tenancy
+from stacks.isolation import (
+    SecretValues,
+    create_gateway,
+    create_namespace,
+    create_secrets,
+    create_tenancy,
+    grafana_admin,
+)
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
 from stacks.plan import plan_config
@@ -95,7 +102,14 @@ def build_environment(
     )
     tls = config.gateway.tls
     certificates = tls is not None and tls.issuer is not None
-    cluster = install_missing(environment, cluster, nodes, tuple(pools.values()), certificates=certificates)
+    cluster = install_missing(
+        environment,
+        cluster,
+        nodes,
+        tuple(pools.values()),
+        certificates=certificates,
+        grafana_admin=grafana_admin(config, secrets or {}),
+    )
     namespace = create_namespace(config, labels, cluster, (*nodes, *cluster.installed))
     made = create_secrets(config, secrets or {}, labels, cluster, namespace)
     by_name = {pool.name: pool for pool in config.node_pools}
@@ -147,6 +161,7 @@ def serving_context(  # noqa: PLR0917 - what build_environment has at hand
         preload=claim is not None and config.weights.preload,
         offline=claim is not None and config.weights.offline,
         image_pull_secrets=config.tenancy.image_pull_secrets,
+        image_digests=config.image_digests,
         engines_as_root=pod_security(config) is not PodSecurity.RESTRICTED,
         chart_source=config.production_stack.model_dump(exclude_none=True),
     )

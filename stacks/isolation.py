@@ -19,6 +19,7 @@ from components.secrets import EnvironmentSecrets, EnvironmentSecretsArgs, Exter
 from components.serving.base import ModelDeploymentArgs
 from components.tenancy import QuotaArgs, Tenancy, TenancyArgs
 from stacks.config import EnvironmentConfig, ModelDeployment
+from stacks.config.models_secrets import EnvironmentSecret
 from stacks.config.pod_security import brings_pods, pod_security
 from stacks.config.vocabulary import TopologyKind
 
@@ -69,24 +70,31 @@ def create_secrets(
     Returns:
         What pods that use them come after; empty without any.
     """
-    if not config.secrets:
+    elsewhere = config.observability.grafana_admin_secret
+    secrets = [_secret(item, values) for item in config.secrets if item.name != elsewhere]
+    if not secrets:
         return ()
-    secrets = [
-        SecretArgs(
-            name=item.name,
-            keys=item.keys,
-            values=values.get(item.name, {}) if item.external is None else {},
-            external=ExternalArgs(
-                store=item.external.store, store_kind=item.external.store_kind.value, entry=item.external.entry
-            )
-            if item.external
-            else None,
-        )
-        for item in config.secrets
-    ]
     args = EnvironmentSecretsArgs(labels=labels, secrets=secrets)
     opts = pulumi.ResourceOptions(provider=cluster.provider)
     return EnvironmentSecrets("secrets", args, opts, after=(namespace,)).resources
+
+
+def grafana_admin(config: EnvironmentConfig, values: SecretValues) -> SecretArgs | None:
+    """Grafana's administrator, one of the environment's Secrets; None: the chart makes one."""
+    wanted = config.observability.grafana_admin_secret
+    return next((_secret(item, values) for item in config.secrets if item.name == wanted), None)
+
+
+def _secret(item: EnvironmentSecret, values: SecretValues) -> SecretArgs:
+    source = item.external
+    return SecretArgs(
+        name=item.name,
+        keys=item.keys,
+        values=values.get(item.name, {}) if source is None else {},
+        external=ExternalArgs(store=source.store, store_kind=source.store_kind.value, entry=source.entry)
+        if source
+        else None,
+    )
 
 
 def create_tenancy(
@@ -143,6 +151,7 @@ def create_gateway(
         GatewayArgs(
             labels=labels,
             cluster=cluster,
+            replicas=config.gateway.replicas,
             models=tuple(deployment.name for deployment in deployments),
             adapters={
                 adapter.name: item.name
@@ -154,6 +163,7 @@ def create_gateway(
             limits=ClientLimits(**limits.model_dump()) if limits else ClientLimits(),
             tls=tls_args(config),
             image_pull_secrets=config.tenancy.image_pull_secrets,
+            image_digests=config.image_digests,
             needs=secrets,
             drain_seconds=max(deployment.scaling.drain_seconds for deployment in deployments),
         ),

@@ -14,6 +14,7 @@ import pulumi
 from components.cluster import Capability, ClusterHandle
 from components.labels import EnvironmentLabels
 from components.scheduling import GpuPool
+from components.secrets import SecretArgs
 
 
 def install_missing(
@@ -23,6 +24,7 @@ def install_missing(
     pools: Sequence[GpuPool],
     *,
     certificates: bool = False,
+    grafana_admin: SecretArgs | None = None,
 ) -> ClusterHandle:
     """Install what is needed and not there.
 
@@ -32,18 +34,21 @@ def install_missing(
         nodes: the node pools; what is installed comes after them and goes before them.
         pools: GPUs of the pools.
         certificates: cert-manager has to make one.
+        grafana_admin: name and password of Grafana's administrator; None: the chart makes them.
 
     Returns:
         The cluster with everything that is needed, and with the resources that brought it.
     """
-    cluster = _observability(name, cluster, nodes)
+    cluster = _observability(name, cluster, nodes, grafana_admin)
     cluster = _accelerators(name, cluster, nodes, pools)
     if certificates:
         cluster = _certificates(name, cluster, nodes)
     return _autoscaling(name, cluster, nodes)
 
 
-def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource]) -> ClusterHandle:
+def _observability(
+    name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Resource], grafana_admin: SecretArgs | None
+) -> ClusterHandle:
     if Capability.PROMETHEUS in cluster.provides:
         if Capability.GRAFANA not in cluster.provides:
             pulumi.info("the cluster brings Prometheus and no Grafana: nobody shows the dashboards")
@@ -55,7 +60,12 @@ def _observability(name: str, cluster: ClusterHandle, nodes: Sequence[pulumi.Res
     grafana = Capability.GRAFANA not in cluster.provides
     made = PrometheusStack(
         f"{name}-monitoring",
-        PrometheusStackArgs(grafana=grafana, system_nodes=cluster.system_nodes, labels=EnvironmentLabels(name).shared),
+        PrometheusStackArgs(
+            grafana=grafana,
+            grafana_admin=grafana_admin if grafana else None,
+            system_nodes=cluster.system_nodes,
+            labels=EnvironmentLabels(name).shared,
+        ),
         pulumi.ResourceOptions(provider=cluster.provider),
         after=nodes,
     )

@@ -32,12 +32,15 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.core.v1.outputs import ServiceStatus
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components.base import Component
 from components.cluster import ClusterHandle
 from components.gateway.haproxy import HaproxyConfig, render
 from components.gateway.limits import ClientLimits
+from components.gateway.renewal import SCRIPT_FILE, start_script
 from components.gateway.tls import HTTPS_PORT, TlsArgs, create_certificate, create_entrance
+from components.images import pin_images
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
     SKIP_AWAIT,
@@ -48,7 +51,7 @@ from components.pods import (
     serve_on_after_deletion,
     service_account,
 )
-from components.scheduling import on_system_nodes, spread_over_nodes
+from components.scheduling import on_system_nodes, spread_over_nodes, spread_over_zones
 from components.timing import GRACE_MARGIN_SECONDS, PRE_STOP_SECONDS
 from components.versions import HAPROXY
 
@@ -57,6 +60,7 @@ PORT: Final = 8080
 TLS_PORT: Final = 8443
 METRICS_PORT: Final = 8404
 CONFIG_FOLDER: Final = "/usr/local/etc/haproxy"
+CONFIG_FILE: Final = "haproxy.cfg"
 CERTIFICATE_FOLDER: Final = "/usr/local/etc/haproxy-certificate"
 CERTIFICATE_VARIABLE: Final = "CERTIFICATE"
 """Path of the certificate: the local cloud rewrites paths of mounts in variables, not within files."""
@@ -90,6 +94,7 @@ class GatewayArgs:
         limits: of each key.
         tls: None: clients' connections are not encrypted here.
         image_pull_secrets: names of the Secrets that its image is fetched with.
+        image_digests: by image with its tag; see `pinned`.
         needs: what must be there before its pods: the Secrets that it mounts.
     """
 
@@ -104,6 +109,7 @@ class GatewayArgs:
     limits: ClientLimits = field(default_factory=ClientLimits)
     tls: TlsArgs | None = None
     image_pull_secrets: tuple[str, ...] = ()
+    image_digests: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[pulumi.Resource, ...] = ()
 
     @property
@@ -152,12 +158,12 @@ class Gateway(Component):
     ) -> None:
         super().__init__("gateway", name, opts, after)
         self.host = gateway_host(args.labels)
-        config = render(haproxy_config(args))
+        files = config_files(args)
         account = service_account(self, name, _metadata(args), args.image_pull_secrets)
         config_map = ConfigMap(
             f"{name}-config",
             metadata=_metadata(args),
-            data={"haproxy.cfg": config},
+            data=files,
             opts=self.child(),
         )
         certificate = create_certificate(self, name, args.tls, _metadata(args)) if args.tls else None
@@ -165,7 +171,7 @@ class Gateway(Component):
         deployment = Deployment(
             name,
             metadata=_metadata(args),
-            spec=gateway_deployment(args, config),
+            spec=gateway_deployment(args, files),
             opts=self.child(*before),
         )
         service = Service(
@@ -179,6 +185,20 @@ class Gateway(Component):
             # Where Pulumi waits for a Service's address, it must not do so before the Deployment has had its turn.
             opts=self.child(deployment),
         )
+        if args.replicas > 1:
+            # One pod has none: a budget that protects it would hold up the draining of its node for ever, and one that
+            # lets it go says nothing.
+            PodDisruptionBudget(
+                name,
+                metadata=_metadata(args),
+                spec=PodDisruptionBudgetSpecArgs(
+                    max_unavailable=1,
+                    # A pod that is not ready serves nobody; it must not hold up the draining either.
+                    unhealthy_pod_eviction_policy="AlwaysAllow",
+                    selector=LabelSelectorArgs(match_labels=args.labels.selector(Workload.GATEWAY)),
+                ),
+                opts=self.child(),
+            )
         if args.tls:
             metadata = _metadata(args, keys_annotation(args))
             create_entrance(self, name, args.tls, metadata, (NAME, args.service_port), service, *before)
@@ -246,12 +266,23 @@ def keys_annotation(args: GatewayArgs) -> dict[str, str]:
     return {API_KEYS_ANNOTATION: f"configmap/{NAME}"} if args.key_hashes else {}
 
 
-def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
-    """The Deployment's spec."""
+def config_files(args: GatewayArgs) -> dict[str, str]:
+    """What its ConfigMap holds, by file."""
+    script = {SCRIPT_FILE: start_script(CERTIFICATE_VARIABLE)} if args.ends_tls else {}
+    return {CONFIG_FILE: render(haproxy_config(args)), **script}
+
+
+def gateway_deployment(args: GatewayArgs, files: Mapping[str, str]) -> DeploymentSpecArgs:
+    """The Deployment's spec.
+
+    Args:
+        args: the gateway's.
+        files: of its ConfigMap.
+    """
     selector = args.labels.selector(Workload.GATEWAY)
     placement = on_system_nodes(cpu="250m", memory="1Gi", selector=args.cluster.system_nodes)
     # HAProxy reads its file once: a new file needs new pods.
-    config_hash = hashlib.sha256(config.encode()).hexdigest()[:16]
+    config_hash = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
     # Where the clients' port is encrypted, the metrics' port answers probes.
     probed = METRICS_PORT if args.ends_tls else PORT
     certificate = (
@@ -271,35 +302,40 @@ def gateway_deployment(args: GatewayArgs, config: str) -> DeploymentSpecArgs:
                 labels=args.labels.of(Workload.GATEWAY),
                 annotations={**scraped(METRICS_PORT), CONFIG_HASH_ANNOTATION: config_hash},
             ),
-            spec=PodSpecArgs(
-                service_account_name=NAME,
-                automount_service_account_token=False,
-                enable_service_links=False,
-                node_selector=placement.node_selector,
-                topology_spread_constraints=[spread_over_nodes(selector)],
-                termination_grace_period_seconds=PRE_STOP_SECONDS + args.drain_seconds + GRACE_MARGIN_SECONDS,
-                containers=[
-                    ContainerArgs(
-                        name="haproxy",
-                        image=HAPROXY,
-                        args=["-f", f"{CONFIG_FOLDER}/haproxy.cfg"],
-                        env=[pod_ip(), *certificate],
-                        ports=[
-                            ContainerPortArgs(name=args.port_name, container_port=args.port),
-                            ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
-                        ],
-                        resources=placement.resources.as_requirements(),
-                        security_context=confined(HAPROXY_USER),
-                        startup_probe=http_probe("/healthz", probed, period=1, failures=60),
-                        readiness_probe=http_probe("/healthz", probed, period=5),
-                        liveness_probe=http_probe("/healthz", probed, period=10),
-                        lifecycle=serve_on_after_deletion(),
-                        volume_mounts=[
-                            VolumeMountArgs(name=name, mount_path=path, read_only=True) for name, path in mounts
-                        ],
-                    )
-                ],
-                volumes=_volumes(args),
+            spec=pin_images(
+                PodSpecArgs(
+                    service_account_name=NAME,
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    node_selector=placement.node_selector,
+                    topology_spread_constraints=[spread_over_zones(selector), spread_over_nodes(selector)],
+                    termination_grace_period_seconds=PRE_STOP_SECONDS + args.drain_seconds + GRACE_MARGIN_SECONDS,
+                    containers=[
+                        ContainerArgs(
+                            name="haproxy",
+                            image=HAPROXY,
+                            # Without TLS the image's own entry point does: there is no file that changes.
+                            command=["sh", f"{CONFIG_FOLDER}/{SCRIPT_FILE}"] if args.ends_tls else None,
+                            args=["-f", f"{CONFIG_FOLDER}/{CONFIG_FILE}"],
+                            env=[pod_ip(), *certificate],
+                            ports=[
+                                ContainerPortArgs(name=args.port_name, container_port=args.port),
+                                ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
+                            ],
+                            resources=placement.resources.as_requirements(),
+                            security_context=confined(HAPROXY_USER),
+                            startup_probe=http_probe("/healthz", probed, period=1, failures=60),
+                            readiness_probe=http_probe("/healthz", probed, period=5),
+                            liveness_probe=http_probe("/healthz", probed, period=10),
+                            lifecycle=serve_on_after_deletion(),
+                            volume_mounts=[
+                                VolumeMountArgs(name=name, mount_path=path, read_only=True) for name, path in mounts
+                            ],
+                        )
+                    ],
+                    volumes=_volumes(args),
+                ),
+                args.image_digests,
             ),
         ),
     )

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pulumi
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pydantic import Field
 
 from components.base import Component
 from components.charts import SYSTEM_NODES, ContainerResources, Values, create_namespace, install
 from components.observability.scraping import OBJECT_LABELS, pod_scrape_job
+from components.secrets import SecretArgs, create_secret
 from components.versions import PROMETHEUS_STACK_CHART
 
 MONITORING: Final = "monitoring"
@@ -37,7 +39,7 @@ class PrometheusStackArgs:
         storage_gib: size of the volume.
         storage_class: "" for the cluster's default.
         grafana: install Grafana too.
-        grafana_admin_secret: Secret in the namespace `monitoring` with the keys admin-user and admin-password; "": the
+        grafana_admin: Secret with the keys admin-user and admin-password, made in the namespace `monitoring`; None: the
             chart makes one with a random password. A password is never one of our values.
         system_nodes: selects the nodes of all this.
         labels: of the namespace.
@@ -50,7 +52,7 @@ class PrometheusStackArgs:
     storage_gib: int = 100
     storage_class: str = ""
     grafana: bool = True
-    grafana_admin_secret: str = ""
+    grafana_admin: SecretArgs | None = None
     system_nodes: Mapping[str, str] = field(default_factory=lambda: dict(SYSTEM_NODES))
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -198,7 +200,7 @@ def values(args: PrometheusStackArgs) -> PrometheusStackValues:
         ),
         grafana=Grafana(
             enabled=args.grafana,
-            admin=GrafanaAdmin(existing_secret=args.grafana_admin_secret) if args.grafana_admin_secret else None,
+            admin=GrafanaAdmin(existing_secret=args.grafana_admin.name) if args.grafana_admin else None,
             node_selector=nodes if args.grafana else None,
         ),
         alertmanager=Alertmanager(alertmanager_spec=AlertmanagerSpec(node_selector=nodes)),
@@ -227,6 +229,7 @@ class PrometheusStack(Component):
         namespace = create_namespace(
             self, f"{name}-namespace", MONITORING, pod_security="privileged", labels=args.labels
         )
+        needs = [] if args.grafana_admin is None else [self._admin(name, args.grafana_admin, args, namespace)]
         self.release = install(
             self,
             f"{name}-release",
@@ -234,6 +237,13 @@ class PrometheusStack(Component):
             values(args),
             namespace=namespace,
             timeout_seconds=INSTALL_SECONDS,
+            after=needs,
         )
         self.address = PROMETHEUS_ADDRESS
         self.register_outputs({"address": self.address})
+
+    def _admin(
+        self, name: str, secret: SecretArgs, args: PrometheusStackArgs, namespace: pulumi.Resource
+    ) -> pulumi.Resource:
+        metadata = ObjectMetaArgs(name=secret.name, namespace=MONITORING, labels=args.labels)
+        return create_secret(f"{name}-admin", secret, metadata, self.child(namespace))

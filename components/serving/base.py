@@ -265,6 +265,7 @@ class ServingContext:
         preload: a Job fills the claim with a model before the model's first pod starts.
         offline: engines take weights from the claim and ask Hugging Face for nothing.
         image_pull_secrets: names of the Secrets that images are fetched with.
+        image_digests: by image with its tag; see `components.images.pinned`.
         engines_as_root: engines run as root; False: as the image's user 2000.
         chart_source: where the serving stack's chart comes from; fields of its source's type. Empty: its default.
         shared_router: Service of the router that all models share; "": each model has its own.
@@ -280,6 +281,7 @@ class ServingContext:
     preload: bool = False
     offline: bool = False
     image_pull_secrets: tuple[str, ...] = ()
+    image_digests: Mapping[str, str] = field(default_factory=dict)
     engines_as_root: bool = False
     chart_source: Mapping[str, str] = field(default_factory=dict)
     shared_router: str = ""

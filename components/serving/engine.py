@@ -46,6 +46,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components.base import Component
+from components.images import pin_images
 from components.labels import Workload
 from components.pods import (
     POD_IP,
@@ -173,20 +174,23 @@ def engine_deployment(context: ServingContext, args: ModelDeploymentArgs, worker
                     **parts.annotations,
                 },
             ),
-            spec=PodSpecArgs(
-                service_account_name=engine_name(args.name),
-                automount_service_account_token=False,
-                # Engines read variables of their own, and a Service whose name starts with vllm would set some.
-                enable_service_links=False,
-                security_context=engine_pod_security(as_root=context.engines_as_root),
-                node_selector=args.placement.node_selector,
-                tolerations=args.placement.tolerations(),
-                priority_class_name=args.priority_class or None,
-                topology_spread_constraints=[spread_over_nodes(selector)],
-                termination_grace_period_seconds=args.timing.grace_period_seconds,
-                init_containers=list(parts.sidecars) or None,
-                containers=[_container(context, args, program, parts, workers)],
-                volumes=[*_volumes(context, args.engine), *parts.volumes],
+            spec=pin_images(
+                PodSpecArgs(
+                    service_account_name=engine_name(args.name),
+                    automount_service_account_token=False,
+                    # Engines read variables of their own, and a Service whose name starts with vllm would set some.
+                    enable_service_links=False,
+                    security_context=engine_pod_security(as_root=context.engines_as_root),
+                    node_selector=args.placement.node_selector,
+                    tolerations=args.placement.tolerations(),
+                    priority_class_name=args.priority_class or None,
+                    topology_spread_constraints=[spread_over_nodes(selector)],
+                    termination_grace_period_seconds=args.timing.grace_period_seconds,
+                    init_containers=list(parts.sidecars) or None,
+                    containers=[_container(context, args, program, parts, workers)],
+                    volumes=[*_volumes(context, args.engine), *parts.volumes],
+                ),
+                context.image_digests,
             ),
         ),
     )

@@ -26,6 +26,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs, Role, RoleBinding, RoleRefArgs, SubjectArgs
 
 from components.base import Component
+from components.images import pin_images
 from components.labels import EnvironmentLabels, Workload
 from components.pods import (
     NOBODY,
@@ -157,6 +158,9 @@ def router_deployment(context: ServingContext, args: RouterArgs) -> DeploymentSp
     """The Deployment's spec."""
     placement = on_system_nodes(cpu="100m", memory="1Gi", selector=context.cluster.system_nodes)
     return DeploymentSpecArgs(
+        # One: what it knows of its workers' load and prefixes is its own, and two would undo each other's choices.
+        # So it has no PodDisruptionBudget: one that protects a single pod would hold up the draining of its node for
+        # ever. While a drained router starts elsewhere, the gateway tries its requests again.
         replicas=1,
         selector=LabelSelectorArgs(match_labels=args.selector),
         strategy=DeploymentStrategyArgs(
@@ -166,32 +170,35 @@ def router_deployment(context: ServingContext, args: RouterArgs) -> DeploymentSp
         revision_history_limit=2,
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(labels=args.labels, annotations=scraped(METRICS_PORT)),
-            spec=PodSpecArgs(
-                service_account_name=args.name,
-                automount_service_account_token=True,
-                enable_service_links=False,
-                node_selector=placement.node_selector,
-                termination_grace_period_seconds=args.timing.grace_period_seconds,
-                containers=[
-                    ContainerArgs(
-                        name="router",
-                        image=VLLM_ROUTER,
-                        # The image has a command but no entry point: arguments alone would replace the program.
-                        command=["vllm-router"],
-                        args=router_arguments(context.labels, args.policy, args.timing, args.discovery),
-                        env=[pod_ip()],
-                        ports=[
-                            ContainerPortArgs(name="http", container_port=PORT),
-                            ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
-                        ],
-                        resources=placement.resources.as_requirements(),
-                        security_context=confined(NOBODY),
-                        startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
-                        readiness_probe=readiness(args),
-                        liveness_probe=http_probe("/liveness", PORT, period=10),
-                        lifecycle=serve_on_after_deletion(),
-                    )
-                ],
+            spec=pin_images(
+                PodSpecArgs(
+                    service_account_name=args.name,
+                    automount_service_account_token=True,
+                    enable_service_links=False,
+                    node_selector=placement.node_selector,
+                    termination_grace_period_seconds=args.timing.grace_period_seconds,
+                    containers=[
+                        ContainerArgs(
+                            name="router",
+                            image=VLLM_ROUTER,
+                            # The image has a command but no entry point: arguments alone would replace the program.
+                            command=["vllm-router"],
+                            args=router_arguments(context.labels, args.policy, args.timing, args.discovery),
+                            env=[pod_ip()],
+                            ports=[
+                                ContainerPortArgs(name="http", container_port=PORT),
+                                ContainerPortArgs(name="metrics", container_port=METRICS_PORT),
+                            ],
+                            resources=placement.resources.as_requirements(),
+                            security_context=confined(NOBODY),
+                            startup_probe=http_probe("/liveness", PORT, period=1, failures=60),
+                            readiness_probe=readiness(args),
+                            liveness_probe=http_probe("/liveness", PORT, period=10),
+                            lifecycle=serve_on_after_deletion(),
+                        )
+                    ],
+                ),
+                context.image_digests,
             ),
         ),
     )

@@ -27,6 +27,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.base import Component
+from components.images import pinned
 from components.labels import Workload
 from components.pods import confined, engine_pod_security
 from components.scheduling import on_system_nodes
@@ -85,7 +86,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
                     containers=[
                         ContainerArgs(
                             name="download",
-                            image=VLLM_ENGINE,
+                            image=pinned(VLLM_ENGINE, context.image_digests),
                             command=_command(context, args),
                             env=_variables(context, args),
                             resources=placement.resources.as_requirements(),

@@ -22,7 +22,7 @@ from local.node_agent.status import FAILED, SUCCEEDED, PodSituation, TransitionT
 from local.node_agent.status_writer import StatusWriter
 from local.node_agent.surroundings import NodeFacts, Surroundings
 from local.node_agent.tasks import background
-from local.node_agent.volumes import VolumeError, Volumes
+from local.node_agent.volumes import VolumeError, Volumes, keep_secrets_fresh
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class PodRunner:
         self._gone = asyncio.Event()
         self._grace: GracePeriod | None = None
         self._fresh_tokens: asyncio.Task[None] | None = None
+        self._fresh_secrets: asyncio.Task[None] | None = None
 
         self._folder = PodFolder.of(surroundings.pods, meta(pod).namespace or "", meta(pod).name or "", self._uid)
         record = self._folder.load()
@@ -124,8 +125,9 @@ class PodRunner:
             await self._remove()
         finally:
             writer.cancel()
-            if self._fresh_tokens is not None:
-                self._fresh_tokens.cancel()
+            for task in (self._fresh_tokens, self._fresh_secrets):
+                if task is not None:
+                    task.cancel()
             await self._containers.abandon()
 
     async def _live(self) -> None:
@@ -148,6 +150,8 @@ class PodRunner:
         elif self._volumes.tokens():
             # Of an earlier agent: nobody knows how old its tokens are.
             self._keep_tokens_fresh(0.0)
+        if self._volumes.has_secrets:
+            self._fresh_secrets = background(keep_secrets_fresh(self._volumes), f"{self._name}: Secrets")
         await self._containers.run()
 
     async def _lay_out_volumes(self) -> None:

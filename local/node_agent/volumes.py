@@ -2,13 +2,17 @@
 
 Built: configMap, secret, emptyDir, downwardAPI, projected (with ServiceAccount tokens) and
 persistentVolumeClaim (a folder per claim that outlives the pod and is shared by its users).
-Simulated, not enforced: sizeLimit, medium Memory, readOnly. Contents are written once, when the
-pod starts: a later change of a ConfigMap or Secret reaches new pods only; tokens are renewed.
+Simulated, not enforced: sizeLimit, medium Memory, readOnly. Contents are written when the pod
+starts. Later changes of a secret volume's Secret are written too, file by file (the kubelet
+changes all at once, and takes away keys that are gone), and tokens are renewed; a change of a
+ConfigMap, or of a Secret in a projected volume, reaches new pods only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +28,13 @@ from lightkube.models.core_v1 import (
 from local.node_agent import files
 from local.node_agent.expansion import expand
 from local.node_agent.fields import ContainerConfigError, PodFields, meta, spec
-from local.node_agent.kubernetes import ObjectReader
+from local.node_agent.kubernetes import API_ERRORS, ObjectReader
 from local.node_agent.paths import PathMap
+
+log = logging.getLogger(__name__)
+
+SECRETS_SECONDS = 5.0
+"""How old what a running pod sees of a Secret may be; the kubelet's default is a minute and more."""
 
 DEFAULT_MODE = 0o644
 SERVICE_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -78,6 +87,21 @@ class Volumes:
                 await self._lay_out(volume)
             except (VolumeError, ContainerConfigError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}": {error}') from None
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether one of them is a Secret's."""
+        return any(volume.secret is not None for volume in self._volumes.values())
+
+    async def renew_secrets(self) -> None:
+        """Write the volumes of Secrets once more, as the Secrets are now.
+
+        Raises:
+            VolumeError: a Secret or a key is gone. Any of the API's errors.
+        """
+        for volume in self._volumes.values():
+            if volume.secret is not None:
+                await self._lay_out(volume)
 
     def tokens(self) -> list[TokenFile]:
         """The tokens that the pod's volumes must hold."""
@@ -185,6 +209,16 @@ class Volumes:
             else:
                 raise VolumeError(f"{item.path}: neither fieldRef nor resourceFieldRef")
             files.write(target / item.path, text, item.mode or mode or DEFAULT_MODE)
+
+
+async def keep_secrets_fresh(volumes: Volumes) -> None:
+    """Write changed Secrets into a running pod's volumes for ever; what is gone stays as it was."""
+    while True:
+        await asyncio.sleep(SECRETS_SECONDS)
+        try:
+            await volumes.renew_secrets()
+        except (VolumeError, *API_ERRORS) as error:
+            log.info("a Secret is not renewed: %s", error)
 
 
 def _write_items(

@@ -16,7 +16,9 @@ from stacks.config.checks_cloud import check_cloud
 from stacks.config.checks_deployment import check_deployment
 from stacks.config.checks_engines import check_engine
 from stacks.config.checks_gateway import check_gateway
+from stacks.config.checks_images import check_images
 from stacks.config.checks_kv_offload import check_kv_offload
+from stacks.config.checks_observability import check_observability
 from stacks.config.checks_secrets import check_references
 from stacks.config.checks_sleep import check_sleep
 from stacks.config.checks_topologies import check_topologies
@@ -67,6 +69,8 @@ def check(config: EnvironmentConfig) -> Iterator[FieldError]:
         yield from check_traces(deployment, f"model_deployments[{index}]")
         yield from check_kv_offload(config, found, deployment, f"model_deployments[{index}]")
     yield from check_gateway(config)
+    yield from check_images(config)
+    yield from check_observability(config)
     yield from check_cloud(config)
     yield from check_chart(config, deployments)
     yield from check_references(config, deployments)

@@ -16,7 +16,7 @@ from components.clouds.aws.settings import AwsSettings
 from components.clouds.azure.settings import AzureSettings
 from components.clouds.existing.settings import ExistingSettings
 from components.clouds.gcp.settings import GcpSettings
-from stacks.config.base import Network, Number, Region, Strictly, TagName, TagValue
+from stacks.config.base import ImageDigest, Network, Number, Region, Strictly, TagName, TagValue
 from stacks.config.models_deployment import (
     Engine,
     ModelDeployment,
@@ -27,6 +27,7 @@ from stacks.config.models_deployment import (
     SleepWhenIdle,
 )
 from stacks.config.models_gateway import Gateway, Limits, Tls
+from stacks.config.models_observability import Observability
 from stacks.config.models_pool import (
     MigSharing,
     MpsSharing,
@@ -221,6 +222,17 @@ class EnvironmentConfig(Strictly):
         default=(),
         description="Secrets that the platform makes in the environment's namespace; their values are not here.",
         json_schema_extra={"default_text": "[]"},
+    )
+    image_digests: Mapping[str, ImageDigest] = Field(
+        default_factory=dict,
+        description="Digest (sha256:...) of each image that is to be fetched by it, by the image with its tag, as "
+        "components/versions.py has it. `crane digest IMAGE` prints it. A custom engine's is in its own image.",
+        json_schema_extra={"default_text": "{}"},
+    )
+    observability: Observability = Field(
+        default_factory=Observability,
+        description="What watches it.",
+        json_schema_extra={"default_text": "{}"},
     )
     aws: AwsSettings | None = Field(default=None, description="What only AWS can be told.")
     azure: AzureSettings | None = Field(default=None, description="What only Azure can be told.")

@@ -42,7 +42,7 @@ class Tls(Strictly):
     gateway_class: ObjectName | None = Field(
         default=None,
         description="Class of the Gateway API whose controller ends the encryption and reloads a renewed certificate.",
-        json_schema_extra={"default_text": "the gateway's own pods end it; a renewed certificate needs new pods"},
+        json_schema_extra={"default_text": "the gateway's own pods end it, and reload a renewed certificate"},
     )
 
 
@@ -78,6 +78,13 @@ class Gateway(Strictly):
 
     host_port: Int = Field(
         default=8080, ge=1, le=65_535, description="Port on 127.0.0.1 of the host; local cloud only."
+    )
+    replicas: Int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Gateway pods. From 2 on they spread over zones and nodes, and a node that is drained takes one at "
+        "a time; `limits` hold for each pod.",
     )
     host: HostName | None = Field(
         default=None,

@@ -22,6 +22,7 @@ _PATTERN_RULES = {
     "hugging_face": "must be organisation/model, as on Hugging Face",
     "profile": "must be a MIG profile such as 1g.10gb",
     "image": "must be an image with its tag or digest, such as registry.example/team/engine:1.2.3",
+    "image_digests": "must be a digest, sha256: and 64 hexadecimal digits",
     "health_path": "must be a path that begins with /",
     "metrics_path": "must be a path that begins with /",
 }
@@ -91,12 +92,18 @@ def _other(detail: ErrorDetails, place: Place) -> str:
     texts = {
         "string_type": "must be a text",
         "string_too_long": f"must have at most {context.get('max_length')} characters",
-        "string_pattern_mismatch": _PATTERN_RULES.get(place.field, "is not of the right form"),
+        "string_pattern_mismatch": _pattern_rule(place),
         "tuple_type": "must be a list",
         "list_type": "must be a list",
         "too_short": "must have at least one item",
     }
     return texts.get(kind, detail["msg"])
+
+
+def _pattern_rule(place: Place) -> str:
+    # The items of a mapping have names of the user's own.
+    names = (place.field, str(place.path[0]) if place.path else "")
+    return next((_PATTERN_RULES[name] for name in names if name in _PATTERN_RULES), "is not of the right form")
 
 
 def number_text(owner: type[BaseModel] | None, name: str) -> str:

@@ -149,6 +149,15 @@ class CloudStack:
 
     # Commands
 
+    @property
+    def program(self) -> Path:
+        """Folder with Pulumi.yaml."""
+        return self._pulumi.program
+
+    def variables(self) -> dict[str, str]:
+        """Environment of its commands."""
+        return {**self._pulumi.environment(), **self.double.environment()}
+
     def process(self, *arguments: str, own_process: bool = False, **options: Any) -> subprocess.Popen[str]:
         """Start a pulumi command and do not wait, to kill it for instance."""
         configured = arguments[0] in {"up", "preview", "refresh", "destroy"}
@@ -159,7 +168,7 @@ class CloudStack:
         writing = ONLY_AT_THE_END if self._inline else {}
         return subprocess.Popen(
             [*command, str(self._pulumi.program)],
-            env={**self._pulumi.environment(), **self.double.environment(), **writing},
+            env={**self.variables(), **writing},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -38,6 +38,7 @@ from local.layout import ClusterFiles, tool
 from local.network_policy import Endpoint, may_connect
 from local.pulumi_cli import CONFIGURED_COMMANDS, Pulumi
 from tests.local.conftest import CONFIG, Environment, until, write_config
+from tests.planted import found_in
 
 pytestmark = pytest.mark.local
 
@@ -192,18 +193,6 @@ def objects(files: ClusterFiles, kinds: str) -> list[dict[str, Any]]:
     """All objects of some kinds, in all namespaces."""
     found: list[dict[str, Any]] = json.loads(kubectl(files, "get", kinds, "-A", "-o", "json"))["items"]
     return found
-
-
-def forms(secret: str) -> list[str]:
-    """How a secret may be written: as it is, as JSON within JSON, in base64 at any offset."""
-    raw = secret.encode()
-    encoded = [base64.b64encode(b"x" * shift + raw).decode()[4:-4] for shift in range(3)]
-    return [secret, json.dumps(secret)[1:-1], *encoded]
-
-
-def found_in(text: str, planted: dict[str, str]) -> list[str]:
-    """Names of the secrets that a text contains."""
-    return [name for name, secret in planted.items() if any(form in text for form in forms(secret))]
 
 
 def test_an_engine_gets_its_token_and_a_client_its_answer(secure: Secure) -> None:

@@ -15,6 +15,11 @@ from typing import Any, TypeVar
 
 import pulumi
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any-checkout", suppress_health_check=[HealthCheck.too_slow])
+# The first text that Hypothesis draws in a fresh checkout makes its table of characters: seconds, once, and no fault.
+settings.load_profile("any-checkout")
 
 Built = TypeVar("Built")
 

@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from components.images import pinned
 from components.labels import ROLE, Workload
 from components.pods import ENGINE_POD_SECURITY, POD_IP, scraped
 from components.scheduling import Placement, on_system_nodes
@@ -106,7 +107,8 @@ def _ours(context: ServingContext, args: ModelDeploymentArgs, runtime_class: str
 
 def _model_spec(context: ServingContext, args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
     arguments, placement = args.engine, args.placement
-    repository, tag = VLLM_ENGINE.split(":")
+    # The chart writes `repository:tag`: the digest may follow the tag.
+    repository, _, tag = pinned(VLLM_ENGINE, context.image_digests).partition(":")
     spec: dict[str, Any] = {
         "name": workers.kind,
         "repository": repository,

@@ -58,6 +58,7 @@ def test_the_pod(engine: Engine) -> None:
     spec = build(engine)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["image"] == "haproxy:2.8.25"
+    assert "command" not in container
     assert container["args"] == ["-f", "/usr/local/etc/haproxy/haproxy.cfg"]
     assert container["volumeMounts"] == [{"name": "config", "mountPath": "/usr/local/etc/haproxy", "readOnly": True}]
     assert spec["volumes"] == [{"name": "config", "configMap": {"name": "gateway"}}]
@@ -99,6 +100,33 @@ def test_a_new_configuration_makes_new_pods(engine: Engine) -> None:
 
 def test_it_is_replaced_without_a_gap(engine: Engine) -> None:
     assert build(engine)["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_one_pod_has_no_disruption_budget(engine: Engine) -> None:
+    """One that protected it would keep its node from ever being drained."""
+    build(engine)
+    assert "kubernetes:policy/v1:PodDisruptionBudget" not in {item.type for item in engine.seen}
+
+
+def test_of_several_pods_a_drain_takes_one_at_a_time(engine: Engine) -> None:
+    spec = build(engine, replicas=3)["spec"]
+    assert spec["replicas"] == 3
+    budget = engine.one("policy/v1:PodDisruptionBudget", "gateway")
+    assert budget["metadata"]["namespace"] == "inference-dev"
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": spec["selector"]["matchLabels"]},
+    }
+    assert budget["spec"]["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_its_pods_spread_over_zones_and_nodes_and_never_wait_for_it(engine: Engine) -> None:
+    spec = build(engine, replicas=2)["spec"]
+    spread = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert [item["topologyKey"] for item in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert {item["whenUnsatisfiable"] for item in spread} == {"ScheduleAnyway"}
+    assert all(item["labelSelector"] == {"matchLabels": spec["selector"]["matchLabels"]} for item in spread)
 
 
 def test_the_service_is_found_by_label_and_port_name(engine: Engine) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from components.cluster import GatewayExposure
 from components.gateway.gateway import Gateway, GatewayArgs
+from components.gateway.renewal import start_script
 from components.gateway.tls import TlsArgs
 from local.certificates import Identity, issue, new_authority
 from tests.unit.components.test_gateway import arguments
@@ -60,9 +61,13 @@ def test_haproxy_ends_tls_with_a_secret_that_is_there(engine: Engine) -> None:
             "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.crt.key"}],
         },
     }
+    assert container["command"] == ["sh", "/usr/local/etc/haproxy/start.sh"]
+    assert container["args"] == ["-f", "/usr/local/etc/haproxy/haproxy.cfg"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": 8404}
-    config = engine.one("core/v1:ConfigMap", "gateway-config")["data"]["haproxy.cfg"]
+    data = engine.one("core/v1:ConfigMap", "gateway-config")["data"]
+    config = data["haproxy.cfg"]
+    assert data == {"haproxy.cfg": config, "start.sh": start_script("CERTIFICATE")}
     assert 'bind "${POD_IP}:8443" ssl crt "${CERTIFICATE}" alpn h2,http/1.1' in config
     assert "8080\n" not in config.replace("interceptor-proxy.keda.svc.cluster.local:8080", "")
     service = engine.one("core/v1:Service", "gateway")["spec"]

@@ -26,6 +26,7 @@ from components.charts import SYSTEM_NODES, Values
 from components.observability.prometheus import PrometheusStackArgs
 from components.observability.prometheus import values as prometheus_values
 from components.scheduling import Sharing, SharingMode
+from components.secrets import SecretArgs
 from components.versions import (
     CERT_MANAGER_CHART,
     DCGM_EXPORTER_CHART,
@@ -55,6 +56,8 @@ MIG = AcceleratorRuntimeArgs(
     node_image=NodeImage.GKE_COS,
 )
 
+ADMIN = SecretArgs(name="admin", keys=("admin-user", "admin-password"), values={})
+
 ADD_ON = add_on_values(KedaArgs())
 
 SENT: list[tuple[str, Chart, Values]] = [
@@ -64,7 +67,7 @@ SENT: list[tuple[str, Chart, Values]] = [
     (
         "PROMETHEUS_STACK_CHART",
         PROMETHEUS_STACK_CHART,
-        prometheus_values(PrometheusStackArgs(storage_class="gp3", grafana_admin_secret="admin")),
+        prometheus_values(PrometheusStackArgs(storage_class="gp3", grafana_admin=ADMIN)),
     ),
     ("DEVICE_PLUGIN_CHART", DEVICE_PLUGIN_CHART, device_plugin_values(MIG)),
     ("GPU_OPERATOR_CHART", GPU_OPERATOR_CHART, gpu_operator_values(MIG)),

@@ -9,11 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.cluster import ClusterHandle
 from components.observability.prometheus import PrometheusStack, PrometheusStackArgs
 from components.observability.scraping import pod_scrape_job
+from components.secrets import ExternalArgs, SecretArgs
 from local.configuration import prometheus_configuration
 from local.layout import ClusterFiles
 from tests.unit.conftest import Engine
@@ -104,9 +106,30 @@ def test_what_can_be_chosen(engine: Engine) -> None:
 
 
 def test_grafanas_password_is_a_reference(engine: Engine) -> None:
-    values = made(engine, grafana_admin_secret="grafana-admin")["values"]
-    assert values["grafana"]["admin"] == {"existingSecret": "grafana-admin"}
-    assert "assword" not in str(values)
+    """The Secret is made beside Grafana, marked; the release has its name only, and comes after it."""
+    password = "planted-grafana-password"
+    admin = SecretArgs(
+        name="grafana-admin",
+        keys=("admin-user", "admin-password"),
+        values={"admin-user": pulumi.Output.secret("admin"), "admin-password": pulumi.Output.secret(password)},
+    )
+    release = made(engine, grafana_admin=admin)
+    assert release["values"]["grafana"]["admin"] == {"existingSecret": "grafana-admin"}
+    assert "assword" not in str(release)
+    secret = engine.one("core/v1:Secret", "prod-monitoring-admin")
+    assert secret["metadata"]["namespace"] == "monitoring"
+    assert secret["metadata"]["name"] == "grafana-admin"
+    holders = {item.type for item in engine.seen if password in str(item.inputs)}
+    assert holders == {"kubernetes:core/v1:Secret"}
+
+
+def test_grafanas_password_comes_from_a_store(engine: Engine) -> None:
+    source = ExternalArgs(store="vault", store_kind="ClusterSecretStore", entry="ops/grafana")
+    admin = SecretArgs(name="grafana-admin", keys=("admin-user", "admin-password"), values={}, external=source)
+    assert made(engine, grafana_admin=admin)["values"]["grafana"]["admin"] == {"existingSecret": "grafana-admin"}
+    brought = engine.one("ExternalSecret", "prod-monitoring-admin")
+    assert brought["metadata"]["namespace"] == "monitoring"
+    assert [item["remoteRef"]["property"] for item in brought["spec"]["data"]] == ["admin-user", "admin-password"]
 
 
 def test_it_is_where_the_cluster_says_that_prometheus_is(engine: Engine) -> None:

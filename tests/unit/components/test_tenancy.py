@@ -46,7 +46,8 @@ def test_everything_is_closed_both_ways(engine: Engine) -> None:
     """What is open besides is in test_network_paths.py."""
     made = built_policies(engine)
     assert made["closed"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert list(made) == ["closed", "gateway", "router", "engine"]
+    # Registered side by side: in no order.
+    assert set(made) == {"closed", "gateway", "router", "engine"}
 
 
 def test_the_policy_of_a_workload(engine: Engine) -> None:

@@ -1,6 +1,6 @@
 """A pod's volumes on disk.
 
-Not proven here: that later changes of a ConfigMap arrive - they do not, by design.
+Not proven here: that later changes of a ConfigMap arrive - they do not, by design; those of a Secret do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from local.node_agent import files
 from local.node_agent.fields import PodFields, spec
 from local.node_agent.service_account import ApiEndpoint, keep_tokens_fresh, write_tokens
-from local.node_agent.volumes import TokenFile, VolumeError, Volumes
+from local.node_agent.volumes import SECRETS_SECONDS, TokenFile, VolumeError, Volumes, keep_secrets_fresh
 from tests.unit.node_agent.node_doubles import HOST_IP, FakeApi, in_virtual_time, make_pod
 
 pytestmark = pytest.mark.unit
@@ -182,3 +182,25 @@ def test_a_file_is_replaced_in_one_step_and_never_readable_by_others(tmp_path: P
     assert path.stat().st_ino != before
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_changed_secret_reaches_a_running_pod(api: FakeApi, tmp_path: Path) -> None:
+    """cert-manager renews a certificate so; a Secret that is gone takes nothing away, and comes back."""
+    api.secrets["shop/tls"] = {"tls.crt": b"old", "tls.key": b"old key"}
+    items = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.crt.key"}]
+    made = volumes(api, tmp_path, {"name": "tls", "secret": {"secretName": "tls", "items": items}})
+
+    async def life() -> list[dict[str, str]]:
+        await made.lay_out()
+        work = asyncio.create_task(keep_secrets_fresh(made))
+        seen = []
+        for secret in ({"tls.crt": b"new", "tls.key": b"new key"}, None, {"tls.crt": b"newer", "tls.key": b"k"}):
+            api.secrets = {"shop/tls": secret} if secret else {}
+            await asyncio.sleep(SECRETS_SECONDS + 1)
+            seen.append(contents(tmp_path / "volumes"))
+        work.cancel()
+        return seen
+
+    new = {"tls/tls.crt": "new", "tls/tls.crt.key": "new key"}
+    assert made.has_secrets
+    assert in_virtual_time(life()) == [new, new, {"tls/tls.crt": "newer", "tls/tls.crt.key": "k"}]

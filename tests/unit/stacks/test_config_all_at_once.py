@@ -85,7 +85,7 @@ def test_the_text_has_a_heading_and_a_line_for_each() -> None:
     assert str(error.value).splitlines() == [
         "Pulumi.dev.yaml: 2 errors",
         "  cloud: not one of the words that can stand here (got 1); choose from local, aws, azure, gcp, existing.",
-        "  gateway: must be a mapping of keys to values (got 2); choose from host_port, host, tls, limits.",
+        "  gateway: must be a mapping of keys to values (got 2); choose from host_port, replicas, host, tls, limits.",
     ]
 
 

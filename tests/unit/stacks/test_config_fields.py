@@ -44,14 +44,14 @@ def test_the_sample_is_valid() -> None:
             "gatewy",
             1,
             "gatewy: unknown key (got 1); choose from gateway, cloud, serving_stack, region, cluster, node_pools, "
-            "model_deployments, weights, production_stack and 10 more."
+            "model_deployments, weights, production_stack and 12 more."
             " Did you mean gateway?",
         ),
         (
             "zzz",
             None,
             "zzz: unknown key (got None); choose from cloud, serving_stack, region, cluster, node_pools, "
-            "model_deployments, gateway, weights, production_stack and 10 more."
+            "model_deployments, gateway, weights, production_stack and 12 more."
             " Remove it.",
         ),
         (
@@ -232,7 +232,7 @@ def test_the_whole_is_not_a_mapping() -> None:
         (line,) = errors(raw)
         assert line == (
             f"environment: must be a mapping of keys to values (got {raw!r}); choose from cloud, serving_stack, "
-            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 10 more."
+            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 12 more."
         )
 
 

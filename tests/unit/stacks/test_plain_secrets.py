@@ -68,6 +68,10 @@ PLACES: dict[str, dict[str, Any]] = {
     "a key instead of its hash": {"tenancy": {"api_key_hashes": [PASSWORD]}},
     "the certificate's key": {"gateway": {"tls": {"secret": KEY}}},
     "something where a mapping belongs": {"gateway": {"tls": {"password": PASSWORD}}},
+    "Grafana's password": {"observability": {"grafana_admin_secret": KEY}},
+    "Grafana's password under a name of one's own": {"observability": {"grafana_admin_password": PASSWORD}},
+    "another stack's kubeconfig": {"cloud": "existing", "existing": {"stack": KUBECONFIG}},
+    "a kubeconfig as a stack's output": {"cloud": "existing", "existing": {"stack_output": KUBECONFIG}},
     "a tag": {"tags": {"token": PASSWORD}},
     "a name": {MODEL + "name": TOKEN},
 }

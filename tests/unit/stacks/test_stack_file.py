@@ -126,7 +126,7 @@ def test_a_good_file_by_name_and_by_path(tmp_path: Path) -> None:
         (
             environment("    - local\n"),
             "environment: must be a mapping of keys to values (got ['local']); choose from cloud, serving_stack, "
-            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 10 more.",
+            "region, cluster, node_pools, model_deployments, gateway, weights, production_stack and 12 more.",
         ),
     ],
     ids=str,

@@ -77,7 +77,7 @@ def test_errors_go_to_standard_error_with_status_1(tmp_path: Path) -> None:
         "",
         "Pulumi.x.yaml: 2 errors\n"
         "  cloud: not one of the words that can stand here (got 1); choose from local, aws, azure, gcp, existing.\n"
-        "  gateway: must be a mapping of keys to values (got 2); choose from host_port, host, tls, limits.\n",
+        "  gateway: must be a mapping of keys to values (got 2); choose from host_port, replicas, host, tls, limits.\n",
     )
 
 
