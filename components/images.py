@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pulumi_kubernetes.core.v1 import ContainerArgs, PodSpecArgs
 
@@ -29,7 +29,7 @@ def pin_images(pod: PodSpecArgs, digests: Mapping[str, str]) -> PodSpecArgs:
         TypeError: a container that is no `ContainerArgs`, or whose image is an output.
     """
     for containers in (pod.init_containers, pod.containers):
-        for container in containers or ():  # type: ignore[union-attr] - a list here, never an output
+        for container in containers if isinstance(containers, Sequence) else ():
             if not (isinstance(container, ContainerArgs) and isinstance(container.image, str)):
                 raise TypeError("only containers of ours can be pinned, whose images are texts")
             container.image = pinned(container.image, digests)
