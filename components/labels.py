@@ -30,6 +30,7 @@ class Workload(StrEnum):
     ROUTER = "router"
     GATEWAY = "gateway"
     WEIGHTS = "weights"
+    IMAGES = "images"
 
 
 @dataclass(frozen=True)

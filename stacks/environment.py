@@ -23,6 +23,8 @@ from components.observability.objects import EnvironmentFacts
 from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, SecretKey, ServingContext, SimulationArgs
+from components.serving.engines import program_of
+from components.serving.image_prepull import ImagePrePull, ImagePrePullArgs
 from components.serving.lora import LoraAdapter as AdapterArgs
 from components.serving.lora import LoraArgs
 from components.serving.shared_router import SharedRouter
@@ -128,6 +130,7 @@ def build_environment(
     context = serving_context(config, cluster, labels, gateway, volume, claim, after)
     if config.router is RouterKind.SHARED:
         context = with_shared_router(context, deployments)
+    create_image_prepull(config, deployments, pools, context)
     serving = load_serving_stack(config.serving_stack.value, context)
     for deployment in deployments:
         serving.deploy(deployment)
@@ -171,6 +174,25 @@ def with_shared_router(context: ServingContext, deployments: list[ModelDeploymen
     """The same with a router for all models."""
     opts = pulumi.ResourceOptions(provider=context.cluster.provider)
     return replace(context, shared_router=SharedRouter("router", context, deployments, opts).service)
+
+
+def create_image_prepull(
+    config: EnvironmentConfig,
+    deployments: list[ModelDeploymentArgs],
+    pools: Mapping[str, GpuPool],
+    context: ServingContext,
+) -> list[ImagePrePull]:
+    """Of the pools that want it, with the images of their engines."""
+    opts = pulumi.ResourceOptions(provider=context.cluster.provider)
+    wanted = [pool.name for pool in config.node_pools if pool.image_prepull]
+    images: dict[str, list[str]] = {}
+    for configured, deployment in zip(config.model_deployments, deployments, strict=True):
+        if configured.node_pool in wanted and deployment.engine.custom is None:
+            images.setdefault(configured.node_pool, []).append(program_of(deployment.engine).image)
+    return [
+        ImagePrePull(name, context, ImagePrePullArgs(pool=pools[name], images=found), opts)
+        for name, found in images.items()
+    ]
 
 
 def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:

@@ -118,3 +118,10 @@ class NodePool(Strictly):
     image_streaming: bool = Field(
         default=False, strict=True, description="Start containers before their image is whole, where the cloud can."
     )
+    image_prepull: bool = Field(
+        default=False,
+        strict=True,
+        description="Fetch the images of the pool's engines onto every node as soon as it is there, and keep them: a "
+        "DaemonSet whose pods sleep in them. For pools with min_nodes above 0 or several models; a node that comes "
+        "for one engine fetches its image anyway. Images of `custom` engines are left out: they may have no `sleep`.",
+    )

@@ -22,6 +22,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod
 
+from components.versions import VLLM_ENGINE
 from local import cluster
 from local.layout import ClusterFiles
 from local.pulumi_cli import Pulumi
@@ -49,7 +50,7 @@ def environment(kubeconfig: Path) -> dict[str, Any]:
                 {"name": "system", "node_selector": CPU_LABEL},
             ],
         },
-        "node_pools": [{"name": "l4", "instance_type": "g6.12xlarge", "max_nodes": 1}],
+        "node_pools": [{"name": "l4", "instance_type": "g6.12xlarge", "max_nodes": 1, "image_prepull": True}],
         "model_deployments": [
             {
                 "name": "chat",
@@ -143,7 +144,20 @@ def test_a_request_is_answered_by_an_engine_on_the_teams_node(team_cluster: Clus
     (answer,) = ask_many(f"http://127.0.0.1:{cluster.ports(team_cluster).gateway}", "chat", 1, tokens=8)
     assert answer.complete, answer
     assert answer.tokens == 8
-    assert placed(client, "inference-one") == {"engine": "team-gpu", "router": "team-cpu", "gateway": "team-cpu"}
+    where = {"engine": "team-gpu", "images": "team-gpu", "router": "team-cpu", "gateway": "team-cpu"}
+    assert placed(client, "inference-one") == where
+
+
+@pytest.mark.usefixtures("first")
+def test_the_engines_image_is_held_on_the_teams_node(client: Client) -> None:
+    """By a process that sleeps; how long a kubelet takes to fetch an image is not shown here."""
+
+    def held() -> list[bool]:
+        pods = client.list(Pod, namespace="inference-one", labels={"inference.platform/component": "images"})
+        found = [pod.status.containerStatuses or [] for pod in pods if pod.status]
+        return [status.ready for statuses in found for status in statuses if status.image == VLLM_ENGINE]
+
+    until(lambda: held() == [True], 30, "the image is held")
 
 
 @pytest.mark.usefixtures("first")
@@ -163,7 +177,7 @@ def test_a_second_environment_comes_and_goes_without_a_trace(team_cluster: Clust
     assert len(before) == 2
     second = stack(team_cluster, "two")
     second.run("up", "--yes", "--skip-preview", "--stack", "two")
-    assert placed(client, "inference-two") == {"router": "team-cpu", "gateway": "team-cpu"}
+    assert placed(client, "inference-two") == {"images": "team-gpu", "router": "team-cpu", "gateway": "team-cpu"}
     second.run("destroy", "--yes", "--skip-preview", "--stack", "two")
     with pytest.raises(ApiError, match="not found"):
         client.get(Namespace, "inference-two")
