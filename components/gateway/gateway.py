@@ -268,7 +268,7 @@ def keys_annotation(args: GatewayArgs) -> dict[str, str]:
 
 def config_files(args: GatewayArgs) -> dict[str, str]:
     """What its ConfigMap holds, by file."""
-    script = {SCRIPT_FILE: start_script(CERTIFICATE_VARIABLE)} if args.ends_tls else {}
+    script = {SCRIPT_FILE: start_script(CERTIFICATE_VARIABLE, args.drain_seconds)} if args.ends_tls else {}
     return {CONFIG_FILE: render(haproxy_config(args)), **script}
 
 

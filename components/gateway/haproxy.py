@@ -14,6 +14,7 @@ from typing import Any, Final
 from components.gateway import limits
 from components.gateway.limits import ClientLimits
 from components.labels import MODEL_HEADER
+from components.timing import GENERATION_SECONDS
 
 BUFFER_BYTES: Final = 512 * 1024
 """How much of a request HAProxy keeps to read the model from, headers included: a prompt of about 100,000 tokens."""
@@ -70,6 +71,15 @@ class HaproxyConfig:
             raise ValueError("limits are per API key, and there is none")
 
     @property
+    def hard_stop_seconds(self) -> int:
+        """How long a worker that is to end finishes what it has.
+
+        With a certificate a worker ends at each renewal, too, which must not cut an answer off; then it is
+        `components.gateway.renewal` that ends the drain of the pod.
+        """
+        return self.patience_seconds + GENERATION_SECONDS if self.certificate else max(1, self.drain_seconds)
+
+    @property
     def served(self) -> tuple[str, ...]:
         """All names that clients may ask for."""
         return (*self.models, *self.adapters)
@@ -115,7 +125,7 @@ def _global(config: HaproxyConfig) -> str:
     # Where the limit of open files is lower, serve fewer connections instead of none.
     no strict-limits
     tune.bufsize {BUFFER_BYTES}
-    hard-stop-after {max(1, config.drain_seconds)}s
+    hard-stop-after {config.hard_stop_seconds}s
     ssl-default-bind-options ssl-min-ver TLSv1.2"""
 
 

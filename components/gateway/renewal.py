@@ -5,6 +5,10 @@ contents into the volume of running pods (within its sync period, a minute or so
 start only. In master-worker mode, which is how its image runs it, SIGUSR2 makes the master start a new worker with the
 same sockets; the old worker finishes what it has and goes. Source: HAProxy 2.8, doc/management.txt, "Stopping and
 restarting HAProxy".
+
+HAProxy's `hard-stop-after` counts for the end of the pod and for a worker that was replaced alike. Here it is as long
+as an answer may take, so that a renewal cuts none off, and the script gives what is in flight at the pod's end the
+drain's time.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ CHECK_SECONDS: Final = 5
 """How often the files are looked at; the kubelet takes longer to write them."""
 
 
-def start_script(certificate_variable: str) -> str:
+def start_script(certificate_variable: str, drain_seconds: int) -> str:
     """A shell script that runs HAProxy, hands on what stops it, and watches the certificate.
 
     The shell stays above HAProxy's master: a master ends only when all its children have ended, and a watch below it
@@ -28,6 +32,7 @@ def start_script(certificate_variable: str) -> str:
     Args:
         certificate_variable: environment variable with the path of the certificate's chain; its key is beside it, with
             `.key` added.
+        drain_seconds: what requests get when the gateway itself is replaced.
     """
     files = f'"${certificate_variable}" "${certificate_variable}.key"'
     return f"""\
@@ -43,7 +48,22 @@ watch() {{
         fi
     done
 }}
-trap 'kill -USR1 "$master"' USR1
+deadline() {{
+    # In small steps: who ends this leaves no long sleep behind.
+    left={drain_seconds}
+    while [ "$left" -gt 0 ]; do
+        sleep 1
+        left=$((left - 1))
+    done
+    kill -TERM "$master"
+}}
+drain() {{
+    kill -USR1 "$master"
+    deadline &
+    deadline=$!
+}}
+deadline=
+trap drain USR1
 trap 'kill -TERM "$master"' TERM
 haproxy -W -db "$@" &
 master=$!
@@ -59,6 +79,6 @@ while [ "$status" -gt 128 ]; do
     status=$again
     kill -0 "$master" 2> /dev/null || break
 done
-kill "$watch"
+kill "$watch" $deadline
 exit "$status"
 """

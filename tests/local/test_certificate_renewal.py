@@ -88,12 +88,14 @@ class Clients:
 
     Attributes:
         gateways: whom they ask.
+        tokens: of a long answer, 3.4 ms each.
         answers: of requests that ended, in order.
         presented: certificates that new connections got, in order.
         errors: of new connections.
     """
 
     gateways: Gateways
+    tokens: int
     answers: list[Answer] = field(default_factory=list)
     presented: list[bytes] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -104,7 +106,7 @@ class Clients:
         connector = aiohttp.TCPConnector(ssl=self.gateways.context())
         async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
             while not self.stopping:
-                self.answers.append(await ask(session, self.gateways.url, "chat", stream=True, tokens=2000))
+                self.answers.append(await ask(session, self.gateways.url, "chat", stream=True, tokens=self.tokens))
 
     async def connect_on(self) -> None:
         """A new connection for every request."""
@@ -173,9 +175,9 @@ async def in_time(condition: Any, seconds: float, what: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def under_load(gateways: Gateways, change: Any) -> Clients:
+async def under_load(gateways: Gateways, change: Any, tokens: int) -> Clients:
     """Let clients work before, during and after a change."""
-    clients = Clients(gateways)
+    clients = Clients(gateways, tokens)
     work = [asyncio.create_task(clients.ask_on()) for _ in range(4)]
     work.append(asyncio.create_task(clients.connect_on()))
     try:
@@ -211,7 +213,8 @@ async def test_a_renewed_certificate_costs_no_request(gateways: Gateways) -> Non
             "all gateways present the new certificate",
         )
 
-    clients = await under_load(gateways, renew)
+    # Twelve seconds: longer than the drain, by which a renewal must not be bound.
+    clients = await under_load(gateways, renew, tokens=3500)
     assert clients.lost() == []
     assert len(set(clients.presented)) == 2
     assert {uid: restarts(pod) for uid, pod in gateways.pods().items()} == before
@@ -245,7 +248,7 @@ async def test_a_drain_takes_one_gateway_at_a_time(gateways: Gateways) -> None:
         evicted.extend([first, second])
         await in_time(lambda: gateways.ready() == 2, 60, "two gateways are ready again")
 
-    clients = await under_load(gateways, drain)
+    clients = await under_load(gateways, drain, tokens=800)
     assert clients.lost() == []
     assert not {pod.metadata.name for pod in gateways.pods().values() if pod.metadata} & set(evicted)
 

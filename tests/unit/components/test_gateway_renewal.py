@@ -25,7 +25,7 @@ from tests.unit.components.test_haproxy import CONFIG, DEADLINE_SECONDS, HAPROXY
 pytestmark = pytest.mark.unit
 
 QUICK = 0.05
-PIECES = 250
+PIECES = 400
 LAST = f"piece {PIECES - 1}\n".encode()
 
 
@@ -81,7 +81,7 @@ class Gateway:
 
 
 async def slowly(request: web.Request) -> web.StreamResponse:
-    """An answer in pieces, for some seconds."""
+    """An answer in pieces, for two seconds and more."""
     response = web.StreamResponse()
     await response.prepare(request)
     for piece in range(PIECES):
@@ -91,7 +91,7 @@ async def slowly(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def gateway(folder: Path) -> AsyncIterator[Gateway]:
+async def gateway(folder: Path, drain_seconds: int = 60) -> AsyncIterator[Gateway]:
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", slowly)
     runner = web.AppRunner(app)
@@ -103,9 +103,10 @@ async def gateway(folder: Path) -> AsyncIterator[Gateway]:
         port=free_port(),
         metrics_port=free_port(),
         certificate='"${CERTIFICATE}"',
+        drain_seconds=drain_seconds,
     )
     (folder / "haproxy.cfg").write_text(render(config))
-    text = start_script("CERTIFICATE")
+    text = start_script("CERTIFICATE", drain_seconds)
     assert f"sleep {CHECK_SECONDS};" in text
     (folder / "start.sh").write_text(text.replace(f"sleep {CHECK_SECONDS};", f"sleep {QUICK};"))
     made = Gateway(config.port, folder, new_authority("authority", folder / "authority"), None)  # type: ignore[arg-type]
@@ -136,7 +137,8 @@ async def gateway(folder: Path) -> AsyncIterator[Gateway]:
 
 
 async def test_a_renewed_certificate_costs_no_request(tmp_path: Path) -> None:
-    async with gateway(tmp_path) as made:
+    """Nor one that takes longer than the drain: no pod is going."""
+    async with gateway(tmp_path, drain_seconds=1) as made:
         old = await made.presented()
         assert old == made.certificate()
         reader, writer = await made.connect()
@@ -183,6 +185,20 @@ async def test_it_stops_as_the_image_does(tmp_path: Path, stop: signal.Signals, 
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert await made.process.wait() in status
             await nobody_left(made.process.pid)
+
+
+async def test_what_takes_longer_than_the_drain_ends_with_the_pod(tmp_path: Path) -> None:
+    async with gateway(tmp_path, drain_seconds=1) as made:
+        reader, writer = await made.connect()
+        writer.write(b'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n{"model":"chat"}')
+        await reader.readuntil(b"piece 0\n")
+        made.process.send_signal(signal.SIGUSR1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            rest = await reader.read()
+            await made.process.wait()
+            await nobody_left(made.process.pid)
+        assert LAST not in rest
+        writer.close()
 
 
 async def nobody_left(group: int) -> None:

@@ -67,7 +67,7 @@ def test_haproxy_ends_tls_with_a_secret_that_is_there(engine: Engine) -> None:
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": 8404}
     data = engine.one("core/v1:ConfigMap", "gateway-config")["data"]
     config = data["haproxy.cfg"]
-    assert data == {"haproxy.cfg": config, "start.sh": start_script("CERTIFICATE")}
+    assert data == {"haproxy.cfg": config, "start.sh": start_script("CERTIFICATE", 60)}
     assert 'bind "${POD_IP}:8443" ssl crt "${CERTIFICATE}" alpn h2,http/1.1' in config
     assert "8080\n" not in config.replace("interceptor-proxy.keda.svc.cluster.local:8080", "")
     service = engine.one("core/v1:Service", "gateway")["spec"]
