@@ -86,12 +86,16 @@ class EngineDriver:
             self._begin(end)
         self._arm()
 
-    @staticmethod
-    def _deliver(emitted: list[EngineSequence]) -> None:
+    def _deliver(self, emitted: list[EngineSequence]) -> None:
         running = State.RUNNING
         for sequence in emitted:
             if sequence.state is running and sequence.on_token is not None:
-                sequence.on_token(sequence.generated)
+                try:
+                    sequence.on_token(sequence.generated)
+                except Exception:
+                    # The next step is for all others: one client's trouble must not keep it from coming.
+                    log.exception("a token could not be delivered; its request is dropped")
+                    self.core.abort(sequence)
 
     def _note_lag(self, seconds: float, now: float) -> None:
         self.lag_seconds += seconds

@@ -178,8 +178,14 @@ class EngineServer:
         transport = request.transport
         if transport is not None:
             # Past aiohttp's writer: a coroutine per token would cost more than all the rest of the token.
-            write, token = transport.write, stream.token
-            sequence.on_token = lambda generated: write(token(generated))
+            write, token, is_closing = transport.write, stream.token, transport.is_closing
+
+            def send(generated: int) -> None:
+                # A connection that was reset is closed before this request is told, and uvloop then refuses to write.
+                if not is_closing():
+                    write(token(generated))
+
+            sequence.on_token = send
         await self._run(sequence)
         with_usage = generation.include_usage or self._settings.arguments.enable_force_include_usage
         counts = self._usage(generation, sequence) if with_usage else None

@@ -71,6 +71,22 @@ async def test_token_callbacks_come_in_order_without_the_last() -> None:
     assert seen == [1, 2, 3, 4]
 
 
+async def test_a_request_whose_tokens_cannot_be_delivered_is_dropped_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(_: int) -> None:
+        raise RuntimeError("the handler is closed")
+
+    engine = make_driver()
+    ends: list[str | None] = []
+    broken = EngineSequence(8, STEPS, on_token=refuse, on_finish=lambda sequence: ends.append(sequence.finish_reason))
+    engine.submit(broken)
+    await run_one(engine)
+    assert ends == ["abort"]
+    assert engine.core.is_idle
+    assert caplog.text.count("a token could not be delivered") == 1
+
+
 async def test_what_comes_while_the_timer_is_late_joins_the_step_after() -> None:
     """A step that should have begun before a request came does not serve it: no time is negative."""
     engine = make_driver()

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -147,3 +148,22 @@ def test_it_can_be_stopped_while_it_starts(engines: list[EngineProcess]) -> None
         assert engine.process.poll() is None
     engine.process.send_signal(signal.SIGTERM)
     assert engine.end()[0] == 0
+
+
+def test_clients_that_break_off_all_at_once_stop_nobody_elses_tokens(engines: list[EngineProcess]) -> None:
+    """Their connections are reset in the middle of a step that has a token for each of them."""
+    engine = EngineProcess(SIMULATION_STARTUP_SECONDS="0", SIMULATION_SPEEDUP="100")
+    engines.append(engine)
+    engine.wait_until_listening()
+    for _ in range(20):
+        streams = [engine.stream(max_tokens=3000) for _ in range(12)]
+        for stream in streams:
+            # No lingering: the peer gets a reset, not an end.
+            assert stream.fp is not None
+            connection = socket.socket(fileno=os.dup(stream.fp.fileno()))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            stream.close()
+        assert b"[DONE]" in engine.stream(max_tokens=5).read()
+    engine.process.terminate()
+    assert "Traceback" not in engine.end()[1]
