@@ -38,7 +38,8 @@ def test_the_memory_of_a_process_that_a_process_started_counts() -> None:
         wait_until(lambda: memory.peak > 100 * MIB, 10)
     child.communicate("\n")
     assert before == 1
-    assert alone < 100 * MIB < memory.peak < 400 * MIB
+    # No upper bound: until it runs its program, a new process has the memory of the one that it was forked from.
+    assert alone < 100 * MIB < memory.peak
     assert child.pid not in descendants(os.getpid())
 
 
