@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import flat_program, machine
+from bench.state import STATE_ONCE
 from local import cluster
 from local.layout import REPOSITORY, ClusterFiles
 from local.pulumi_cli import Pulumi
@@ -36,9 +37,8 @@ NAMES_OF_FLAT = {f"inference-{STACK}": "inference-flat", "l4-0": "l4-flat", "sys
 """So that both deployments can be there at the same time."""
 
 MOST_WITH_CHECKPOINTS = 10
-STATE_ONCE = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
-"""Beyond so many model deployments the engine writes its state once per command. As a rule it does so twice per
-resource, in a file that grows with them: most of the time of a first up, and the same for both programs."""
+"""Beyond so many model deployments the state is written once per command: else writing it is most of a first up, and the
+same for both programs."""
 
 console = Console(stderr=True, highlight=False)
 

@@ -31,6 +31,7 @@ from rich.table import Table
 
 from bench import flat_program, machine
 from bench.memory import PeakMemory
+from bench.state import STATE_ONCE
 from local.layout import REPOSITORY
 from local.provider_double import ProviderDouble
 from local.pulumi_cli import Pulumi
@@ -106,8 +107,7 @@ def export(program: Measured) -> str:
 
 def up(program: Measured) -> None:
     """Deploy; the state is written once, at the end, since nobody will kill it."""
-    variables = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
-    once = Measured(**{**vars(program), "variables": {**program.variables, **variables}})
+    once = Measured(**{**vars(program), "variables": {**program.variables, **STATE_ONCE}})
     once.run("up", "--yes", "--skip-preview", "--stack", STACK)
 
 
