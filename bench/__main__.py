@@ -37,8 +37,8 @@ NAMES_OF_FLAT = {f"inference-{STACK}": "inference-flat", "l4-0": "l4-flat", "sys
 """So that both deployments can be there at the same time."""
 
 MOST_WITH_CHECKPOINTS = 10
-"""Beyond so many model deployments the state is written once per command: else writing it is most of a first up, and the
-same for both programs."""
+"""Beyond so many model deployments the state is written once per command: else writing it is most of a first up, and
+the same for both programs."""
 
 console = Console(stderr=True, highlight=False)
 
