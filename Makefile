@@ -55,8 +55,9 @@ vllm: venv ## Install the pinned vLLM beside everything else, for make contract 
 	@build/contract/bin/pip install --quiet --disable-pip-version-check \
 		vllm==$$($(RUN) -c 'from components.versions import VLLM_ENGINE as image; print(image.rpartition(":v")[2])')
 
-bench: venv tools ## Measure start, deploy and preview against flat programs, also per cloud; stores the figures in bench/
-	@$(RUN) -m bench $(ARGS); here=$$?; $(RUN) -m bench.clouds; exit $$(($$here | $$?))
+bench: venv tools ## Measure commands, start, deploy and preview (against flat programs, per cloud too); stores the figures in bench/
+	@$(RUN) -m bench.commands; missed=$$?; $(RUN) -m bench $(ARGS); missed=$$(($$missed | $$?)); \
+		$(RUN) -m bench.clouds; exit $$(($$missed | $$?))
 
 tools: ## Build the command-line tools (once per user)
 	@$(PYTHON) toolchain/build.py

@@ -13,14 +13,13 @@ from typing import Any
 import pulumi
 
 from components.autoscaling.args import ScalingArgs
-from components.clouds import load_cloud, load_rules
-from components.clouds.rules import CloudRules, TaintFacts
-from components.cluster import Capability, ClusterArgs, ClusterHandle, NodePoolArgs, WeightsVolume
+from components.clouds import load_cloud
+from components.cluster import Capability, ClusterHandle, WeightsVolume
 from components.gateway.gateway import Gateway
 from components.labels import EnvironmentLabels
 from components.observability.delivery import Monitoring, MonitoringArgs
 from components.observability.objects import EnvironmentFacts
-from components.scheduling import GPU_TAINT, GpuPool, Sharing, SharingMode, Taint
+from components.scheduling import GpuPool
 from components.serving import load_serving_stack
 from components.serving.base import EngineArgs, ModelDeploymentArgs, SecretKey, ServingContext, SimulationArgs
 from components.serving.engines import program_of
@@ -30,15 +29,14 @@ from components.serving.lora import LoraArgs
 from components.serving.shared_router import SharedRouter
 from components.serving.topologies import Aggregated, Disaggregated, Topology
 from components.serving.weights import WeightsClaim
-from planner.catalog import gpus, instances
+from planner.catalog import instances
+from stacks.cluster import cluster_args, create_cluster
 from stacks.config import Engine, EnvironmentConfig, MigSharing, ModelDeployment, NodePool, Simulation
-from stacks.config.checks_cloud import settings_of, wish_of
 from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu, static_memory_share
 from stacks.config.pod_security import PodSecurity, pod_security
 from stacks.config.vocabulary import RouterKind
 from stacks.engines import further_engine_args, sleep_args
 from stacks.isolation import (
-    SecretValues,
     create_gateway,
     create_namespace,
     create_secrets,
@@ -47,7 +45,9 @@ from stacks.isolation import (
 )
 from stacks.layers import install_missing
 from stacks.monitoring import environment_facts
+from stacks.node_pools import NodePools, create_node_pools
 from stacks.plan import plan_config
+from stacks.secret_values import SecretValues
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class EnvironmentOutputs:
 def build_environment(
     config: EnvironmentConfig, environment: str, secrets: SecretValues | None = None
 ) -> EnvironmentOutputs:
-    """Register everything that the environment consists of.
+    """Register everything that the environment consists of, in one go.
+
+    The program does the same in steps, which its `main` takes while the engine is busy with what it has.
 
     Args:
         config: from `load_environment`, which has checked it.
@@ -91,17 +93,27 @@ def build_environment(
         ClusterUnreachableError: the cloud's cluster should be there and is not.
         CloudSdkMissingError: the cloud's SDK is not installed.
     """
+    cluster = create_cluster(config, environment)
+    return build_on(cluster, create_node_pools(config, environment, cluster), config, environment, secrets or {})
+
+
+def build_on(
+    cluster: ClusterHandle, node_pools: NodePools, config: EnvironmentConfig, environment: str, secrets: SecretValues
+) -> EnvironmentOutputs:
+    """Register what stands on the node pools: the rest of the environment.
+
+    Args:
+        cluster: from `create_cluster`.
+        node_pools: from `create_node_pools`.
+        config: checked.
+        environment: its name, which is the stack's.
+        secrets: values of its Secrets, from `secret_values`.
+    """
     plan = plan_config(config, environment)
     for line in plan.lines():
         pulumi.info(line)
     labels = EnvironmentLabels(environment)
-    cloud, rules = load_cloud(config.cloud.value), load_rules(config.cloud.value)
-    args = cluster_args(config, environment)
-    cluster = cloud.create_cluster(environment, args)
-    pools = {pool.name: cluster.placed(gpu_pool(pool, rules)) for pool in config.node_pools}
-    nodes = cloud.create_node_pools(
-        environment, [node_pool_args(pool, pools[pool.name], config.tags) for pool in config.node_pools], cluster
-    )
+    pools, nodes = node_pools.pools, node_pools.nodes
     tls = config.gateway.tls
     certificates = tls is not None and tls.issuer is not None
     cluster = install_missing(
@@ -123,7 +135,7 @@ def build_environment(
     ]
     create_monitoring(environment_facts(config, plan, labels), labels, cluster, namespace)
     gateway = create_gateway(config, labels, cluster, deployments, namespace, secrets=made)
-    volume = cloud.create_weights(environment, args, cluster)
+    volume = load_cloud(config.cloud.value).create_weights(environment, cluster_args(config, environment), cluster)
     create_tenancy(config, labels, cluster, list(pools.values()), namespace, volume=volume)
     claim = None if volume is None else WeightsClaim("weights", labels, volume, cluster, after=(namespace,))
     after = (namespace, *made) if claim is None else (namespace, *made, claim.resource)
@@ -195,73 +207,8 @@ def create_image_prepull(
     ]
 
 
-def cluster_args(config: EnvironmentConfig, environment: str) -> ClusterArgs:
-    """What the cloud is told about the cluster."""
-    cluster = config.cluster
-    return ClusterArgs(
-        environment=environment,
-        gateway_host_port=config.gateway.host_port,
-        region=config.region or "",
-        kubernetes_version=cluster.kubernetes_version or "",
-        private_endpoint=cluster.private_endpoint,
-        authorized_networks=cluster.authorized_networks,
-        audit_logs=cluster.audit_logs,
-        deletion_protection=cluster.deletion_protection,
-        weights_store=config.weights.store.value,
-        provisioners=frozenset(pool.provisioner.value for pool in config.node_pools),
-        tags=config.tags,
-        settings=settings_of(config),
-    )
-
-
-def gpu_pool(pool: NodePool, rules: CloudRules | None) -> GpuPool:
-    """The GPUs of a configured pool, from the catalogue, under the names that the cloud gives them."""
-    instance = instances()[pool.instance_type]
-    sharing = pool.sharing
-    wish = wish_of(pool)
-    resource = ""
-    extra: tuple[TaintFacts, ...] = ()
-    if rules is not None and wish is not None:
-        resource, extra = rules.gpu_resource(wish), tuple(rules.extra_taints(wish))
-    return GpuPool(
-        name=pool.name,
-        # GPU feature discovery writes the maker's name with dashes.
-        product=gpus()[instance.gpu].name.replace(" ", "-"),
-        gpus_per_node=instance.gpus,
-        vcpu=instance.vcpu,
-        memory_gib=instance.memory_gib,
-        sharing=Sharing(
-            mode=SharingMode(sharing.mode.value),
-            slices_per_gpu=shares_per_gpu(pool),
-            profile=sharing.profile if isinstance(sharing, MigSharing) else "",
-        ),
-        resource=resource,
-        taints=(GPU_TAINT, *(Taint(item.key, item.value, item.effect) for item in extra)),
-    )
-
-
-def node_pool_args(pool: NodePool, gpus_of_pool: GpuPool, tags: Mapping[str, str]) -> NodePoolArgs:
-    """A configured pool as a cloud wants it."""
-    return NodePoolArgs(
-        gpus=gpus_of_pool,
-        instance_type=pool.instance_type,
-        capacity_type=pool.capacity_type.value,
-        min_nodes=pool.min_nodes,
-        max_nodes=pool.max_nodes,
-        accelerator=instances()[pool.instance_type].gpu,
-        reservation_kind=pool.reservation.kind.value if pool.reservation else "",
-        reservation_id=(pool.reservation.id or "") if pool.reservation else "",
-        provisioner=pool.provisioner.value,
-        zones=pool.zones,
-        disk_gib=pool.disk_gib,
-        local_nvme=pool.local_nvme,
-        image_streaming=pool.image_streaming,
-        tags=tags,
-    )
-
-
 def model_deployment_args(
-    deployment: ModelDeployment, pool: NodePool, pools: dict[str, GpuPool], *, simulated: bool, paused: bool = False
+    deployment: ModelDeployment, pool: NodePool, pools: Mapping[str, GpuPool], *, simulated: bool, paused: bool = False
 ) -> ModelDeploymentArgs:
     """A configured model deployment as a serving stack wants it, with the planner's limits where none are given."""
     engine, limits, token = deployment.engine, engine_limits(pool, deployment), deployment.source.token

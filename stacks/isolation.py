@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import pulumi
@@ -22,9 +22,7 @@ from stacks.config import EnvironmentConfig, ModelDeployment
 from stacks.config.models_secrets import EnvironmentSecret
 from stacks.config.pod_security import brings_pods, pod_security
 from stacks.config.vocabulary import TopologyKind
-
-SecretValues = Mapping[str, Mapping[str, pulumi.Output[str]]]
-"""Values of Secrets by name and key, each marked as a secret."""
+from stacks.secret_values import SecretValues
 
 
 def create_namespace(

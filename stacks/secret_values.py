@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -11,7 +12,9 @@ from pulumi.runtime import get_config, is_config_secret
 from stacks.config import EnvironmentConfig
 from stacks.config.checks_secrets import SECRETS_KEY, how_to_set, missing_values
 from stacks.errors import MISSING, ConfigError, FieldError
-from stacks.isolation import SecretValues
+
+SecretValues = Mapping[str, Mapping[str, pulumi.Output[str]]]
+"""Values of Secrets by name and key, each marked as a secret."""
 
 
 def secret_values(config: EnvironmentConfig, stack: str) -> SecretValues:

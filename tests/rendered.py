@@ -16,7 +16,8 @@ from components.versions import VLLM_ENGINE, VLLM_ROUTER
 from local.layout import REPOSITORY
 from stacks.config import EnvironmentConfig, load_stack_file
 from stacks.config.vocabulary import RouterKind, ServingStack
-from stacks.environment import gpu_pool, model_deployment_args
+from stacks.environment import model_deployment_args
+from stacks.node_pools import gpu_pool
 
 CHART_FLAGS = {
     "maxModelLen": "--max-model-len",

@@ -20,9 +20,10 @@ from moto import mock_aws
 
 from components.clouds.aws.cloud import CLOUD
 from components.clouds.aws.rules import RULES
+from stacks.cluster import cluster_args
 from stacks.config import EnvironmentConfig, load_environment
-from stacks.environment import cluster_args, gpu_pool, node_pool_args
 from stacks.errors import ConfigError
+from stacks.node_pools import gpu_pool, node_pool_args
 from tests.contract import crd_schema
 from tests.contract.aws_requests import REQUESTS, node_group, objections
 from tests.unit.components.aws.aws_configs import ADMIN, random_environment

@@ -29,7 +29,7 @@ from components.cluster import NodePoolArgs
 from planner.catalog import instances
 from stacks.config.checks_cloud import wish_of
 from stacks.config.models_pool import NodePool
-from stacks.environment import gpu_pool, node_pool_args
+from stacks.node_pools import gpu_pool, node_pool_args
 from tests.contract.custom_resources import crd_schema
 from tests.contract.gke_messages import cluster, node_pool
 from tests.unit.components.gcp.google import SETTINGS, build

@@ -32,14 +32,10 @@ class InlineProgram:
 
     def __init__(self, program: Path, variables: Mapping[str, str]) -> None:
         def run() -> None:
-            before = {name: os.environ.get(name) for name in variables}
-            os.environ.update(variables)
-            try:
-                runpy.run_path(str(program / "__main__.py"), run_name="__main__")
-            finally:
-                for name, value in before.items():
-                    os.environ.pop(name) if value is None else os.environ.update({name: value})
+            runpy.run_path(str(program / "__main__.py"), run_name="__main__")
 
+        self._variables = variables
+        self._before = {name: os.environ.get(name) for name in variables}
         # The engine runs one program at a time.
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageServer(run), self._server)
@@ -47,9 +43,12 @@ class InlineProgram:
         self.options = (f"--client=127.0.0.1:{port}", "--exec-kind", "auto.inline")
 
     def start(self) -> None:
-        """Listen."""
+        """Set the variables, which a program may read after its file has ended, and listen."""
+        os.environ.update(self._variables)
         self._server.start()
 
     def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening, and give the environment back as it was."""
         self._server.stop(grace=0)
+        for name, value in self._before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

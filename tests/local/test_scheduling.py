@@ -30,7 +30,7 @@ from planner.catalog import gpus, instances
 from stacks.config.models import MigSharing, MpsSharing, NodePool, NoSharing, Sharing, TimeSlicing
 from stacks.config.resolve import resolve_instance
 from stacks.config.vocabulary import SharingMode
-from stacks.environment import gpu_pool
+from stacks.node_pools import gpu_pool
 from tests.local.conftest import until
 from tests.unit.components.samples import CHAT, context
 from tests.unit.conftest import Engine, engine

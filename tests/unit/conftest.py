@@ -8,14 +8,17 @@ tests are there for that.
 from __future__ import annotations
 
 import asyncio
+import runpy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pulumi
 import pytest
 from hypothesis import HealthCheck, settings
+from pulumi.runtime import settings as settings_of_run
 
 settings.register_profile("any-checkout", suppress_health_check=[HealthCheck.too_slow])
 # The first text that Hypothesis draws in a fresh checkout makes its table of characters: seconds, once, and no fault.
@@ -67,6 +70,16 @@ class Engine:
 
         program()
         return box[0]
+
+    def run_program(self, folder: Path) -> None:
+        """Run a whole program as Pulumi's language host does: its file, then the entry point that it named."""
+
+        def program() -> None:
+            runpy.run_path(str(folder), run_name="__main__")
+
+        # The stack that the mocks made; a program is run in one of its own.
+        settings_of_run.set_root_resource(None)  # type: ignore[arg-type]
+        asyncio.get_event_loop().run_until_complete(pulumi.runtime.run_in_stack(program))
 
     @property
     def seen(self) -> list[Registered]:

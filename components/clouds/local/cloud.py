@@ -8,7 +8,6 @@ from typing import Final
 import pulumi
 
 from components.clouds.local.cluster import LocalCluster, LocalClusterArgs, ensure_reachable, kubeconfig_path
-from components.clouds.local.gpu_node_pool import GpuNodePool, SystemNodePool
 from components.cluster import Cloud, ClusterArgs, ClusterHandle, NodePoolArgs, WeightsVolume
 
 
@@ -35,6 +34,8 @@ class LocalCloud:
         self, name: str, pools: Sequence[NodePoolArgs], cluster: ClusterHandle
     ) -> Sequence[pulumi.Resource]:
         """Make simulated nodes: one system node, and every pool at its largest."""
+        from components.clouds.local.gpu_node_pool import GpuNodePool, SystemNodePool
+
         opts = pulumi.ResourceOptions(provider=cluster.provider)
         system = SystemNodePool(f"{name}-system", opts)
         gpu_pools = [GpuNodePool(f"{name}-{pool.gpus.name}", pool, opts) for pool in pools]

@@ -14,9 +14,10 @@ import pytest
 from components.clouds.existing.settings import ExistingSettings, Provided
 from planner.catalog import gpus, instances, models
 from planner.sizing import computes
+from stacks.cluster import cluster_args
 from stacks.config import load_environment
-from stacks.environment import cluster_args, gpu_pool
 from stacks.errors import ConfigError
+from stacks.node_pools import gpu_pool
 from stacks.plan import plan_config
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,8 @@ from planner import sleep
 from planner.sleep import estimate_sleep
 from stacks.config.placement import static_memory_share
 from stacks.config.warnings import warnings
-from stacks.environment import gpu_pool, model_deployment_args
+from stacks.environment import model_deployment_args
+from stacks.node_pools import gpu_pool
 from stacks.plan import plan_config
 from tests.unit.stacks.config_samples import errors, loaded, sample
 

@@ -15,8 +15,9 @@ from components.serving.topologies import Aggregated, Disaggregated
 from planner.lora import LoraSlots
 from stacks.config import EnvironmentConfig, load_environment, load_stack_file
 from stacks.config.vocabulary import RouterKind
-from stacks.environment import gpu_pool, model_deployment_args
+from stacks.environment import model_deployment_args
 from stacks.errors import ConfigError
+from stacks.node_pools import gpu_pool
 from stacks.plan import plan_config
 from stacks.summary import summarize
 from tests.unit.stacks.config_samples import errors, loaded, sample

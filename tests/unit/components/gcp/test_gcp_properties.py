@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from components.clouds import load_rules
 from components.clouds.gcp.machines import accelerator_type
 from planner.catalog import instances
+from stacks.cluster import cluster_args
 from stacks.config import load_environment
-from stacks.environment import cluster_args, gpu_pool, node_pool_args
 from stacks.errors import ConfigError
+from stacks.node_pools import gpu_pool, node_pool_args
 
 pytestmark = pytest.mark.unit
 
