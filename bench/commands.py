@@ -1,6 +1,6 @@
 """`python -m bench.commands`: how long the commands take that somebody waits for at a terminal.
 
-Whole processes, start-up included: the plan of an environment with ten models, and the ranking of GPUs for a model; and,
+Whole processes, start-up included: the plan of an environment with ten models, the ranking of GPUs for a model and,
 in turns with them, a process that only imports what every command needs. Stored in bench/results/.
 """
 
