@@ -85,13 +85,16 @@ class ObjectsError(Exception):
     """A base object could not be applied; the message names it and the API server's reason."""
 
 
-async def apply_all(files: ClusterFiles) -> None:
+async def apply_all(objects: list[dict[str, Any]], files: ClusterFiles) -> None:
     """Apply every base object and wait until the definitions are established.
+
+    Args:
+        objects: from `load`.
+        files: of the cluster.
 
     Raises:
         ObjectsError: the API server refuses an object, or a definition stays unestablished.
     """
-    objects = load(files)
     marker = marker_of(objects)
     access = ApiAccess.from_kubeconfig(files.kubeconfig_of("admin"))
     async with access.session() as session:

@@ -25,7 +25,7 @@ import aiohttp
 
 from local.forwarder import LISTENERS_VARIABLE
 from local.layout import ClusterFiles
-from local.objects import ObjectsError, apply_all
+from local.objects import ObjectsError, apply_all, load
 from local.process import Process
 from local.processes import SPECIFICATIONS
 
@@ -82,11 +82,12 @@ class Supervisor:
             )
 
     async def apply_objects(self) -> None:
-        """Put the base objects into the cluster."""
+        """Put the base objects into the cluster; they are read while its API server starts."""
+        objects = await asyncio.to_thread(load, self.files)
         await self.ready["kube-apiserver"].wait()
         while True:
             try:
-                await apply_all(self.files)
+                await apply_all(objects, self.files)
             except (ObjectsError, aiohttp.ClientError, TimeoutError) as error:
                 self.error = f"base objects: {error}"
                 self.publish()
