@@ -92,22 +92,32 @@ class Pulumi:
         # A person gets Pulumi's live tree; a log gets one line per event.
         live = not capture and sys.stdout.isatty()
         display = [] if live else ["--non-interactive"]
+        # The Kubernetes provider writes the kubeconfig, with its key, to a file for temporary ones and leaves it there.
+        with tempfile.TemporaryDirectory(prefix="ip-pulumi-", ignore_cleanup_errors=True) as scratch:
+            command = [tool("pulumi"), *arguments, *config, *display, "-C", str(self.program)]
+            result = self._finished(command, {"TMPDIR": scratch}, capture, timeout_seconds)
+        if check and result.returncode:
+            raise PulumiError(f"pulumi {arguments[0]} failed\n{result.stdout or ''}{result.stderr or ''}".rstrip())
+        return result.stdout or ""
+
+    def _finished(
+        self, command: list[str], variables: Mapping[str, str], capture: bool, timeout_seconds: float | None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        output = subprocess.PIPE if capture else None
         try:
-            result = subprocess.run(
-                [tool("pulumi"), *arguments, *config, *display, "-C", str(self.program)],
-                env=self.environment(),
+            return subprocess.run(
+                command,
+                env={**self.environment(), **variables},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if capture else None,
-                stderr=subprocess.PIPE if capture else None,
+                stdout=output,
+                stderr=output,
                 text=True,
                 check=False,
                 timeout=timeout_seconds,
             )
         except subprocess.TimeoutExpired:
-            raise PulumiError(f"pulumi {arguments[0]} has not ended after {timeout_seconds:.0f} s") from None
-        if check and result.returncode:
-            raise PulumiError(f"pulumi {arguments[0]} failed\n{result.stdout or ''}{result.stderr or ''}".rstrip())
-        return result.stdout or ""
+            raise PulumiError(f"pulumi {command[1]} has not ended after {timeout_seconds:.0f} s") from None
 
     def prepare(self) -> None:
         """Install the provider once and make the stack if it is not there."""

@@ -11,6 +11,7 @@ import json
 import resource
 import socket
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,19 @@ def test_the_dev_stack_previews_and_every_object_has_a_component_as_parent(stack
     orphans = [state["urn"] for state in kubernetes if "inference-platform:" not in state["parent"].split("::")[2]]
     # The namespace and what belongs to no component hang below the stack itself.
     assert [urn for urn in orphans if not urn.endswith(("::namespace", "::inference-render"))] == []
+
+
+def test_no_kubeconfig_is_left_among_the_temporary_files(
+    stack: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider writes one, with the key that it holds."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    stack.config(dev_environment())
+    assert "inference-render" in stack.pulumi.run("preview", "--json", "--stack", STACK)
+    assert list(scratch.rglob("*")) == []
 
 
 def test_all_errors_come_at_once_without_a_traceback(stack: Rendered) -> None:
