@@ -147,7 +147,7 @@ def _default(model: type[BaseModel], name: str) -> str:
     extra = info.json_schema_extra
     if isinstance(extra, dict) and "default_text" in extra:
         return str(extra["default_text"])
-    default = info.default
+    default = str(info.default).lower() if isinstance(info.default, bool) else info.default
     return "none" if default is None or default is PydanticUndefined else f"`{default}`"
 
 

@@ -47,7 +47,6 @@ class TritonArgs:
         backend: `vllm` or `tensorrt-llm`.
         model_repository: where the models are, on the weights claim or in a bucket; "": the platform writes one, for
             the backend vllm.
-        frontend_args: further flags of the OpenAI frontend.
 
     Raises:
         ValueError: no such backend, or TensorRT-LLM without a repository: its engines are built beforehand.
@@ -55,7 +54,6 @@ class TritonArgs:
 
     backend: str = "vllm"
     model_repository: str = ""
-    frontend_args: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.backend not in {"vllm", "tensorrt-llm"}:

@@ -54,7 +54,8 @@ def _check_tls(config: EnvironmentConfig, gateway: Gateway) -> Iterator[FieldErr
     if needs and gateway.host is None:
         message = f"required, but not given, with gateway.tls.{needs[0]}"
         yield FieldError("gateway.host", MISSING, message, fix="Add it: the name that clients know.")
-    made = {item.name: item.keys for item in config.secrets} if has(config, "secrets") else {}
+    secrets = config.secrets if has(config, "secrets") else ()
+    made = {item.name: item.keys for item in secrets if has(item, "name", "keys")}
     if tls.secret in made and not {"tls.crt", "tls.key"} <= set(made[tls.secret]):
         message = "the Secret of `secrets` has not the keys tls.crt and tls.key"
         yield FieldError("gateway.tls.secret", tls.secret, message, fix="Add them to its keys.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from stacks.config.base import Int, Strictly
 from stacks.config.models_secrets import ObjectName
+from stacks.config.vocabulary import PodSecurity
 
 KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -47,7 +48,7 @@ class Tenancy(Strictly):
     quota: Quota | None = Field(
         default=None, description="Limits of the namespace.", json_schema_extra={"default_text": "none"}
     )
-    pod_security: Literal["restricted", "baseline"] | None = Field(
+    pod_security: PodSecurity | None = Field(
         default=None,
         description="Pod Security level that the API server enforces in the namespace. restricted: engines run as the "
         "image's user 2000. baseline: they run as root.",

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, Final
 
 from stacks.config.models import EnvironmentConfig, ModelDeployment
-from stacks.config.vocabulary import EngineName, WeightsStore
+from stacks.config.vocabulary import EngineName, PodSecurity, WeightsStore
 
-
-class PodSecurity(StrEnum):
-    """A level of Kubernetes' Pod Security Standards, enforced by the API server."""
-
-    RESTRICTED = "restricted"
-    BASELINE = "baseline"
-
+__all__ = ["PodSecurity", "brings_pods", "needs_baseline", "pod_security"]
 
 ENGINE_EXTRAS: Final = frozenset({"initContainer", "enableLoRA", "lmcacheConfig"})
 """Values of a model that add containers, or share the node's memory, in ways that the level `restricted` refuses."""
@@ -50,7 +43,7 @@ def pod_security(config: EnvironmentConfig) -> PodSecurity:
     context.
     """
     if config.tenancy.pod_security is not None:
-        return PodSecurity(config.tenancy.pod_security)
+        return config.tenancy.pod_security
     on_node = config.weights.store is WeightsStore.NODE_DISK
     plain = not any(needs_baseline(deployment) for deployment in config.model_deployments)
     return PodSecurity.RESTRICTED if on_node and plain else PodSecurity.BASELINE

@@ -16,16 +16,47 @@ from stacks.errors import MISSING, FieldError, nearest, unknown_choice
 NOT_A_WORD = "not one of the words that can stand here"
 
 _NAME_RULE = "must be lower-case letters, digits and dashes, begin with a letter and not end with a dash"
+_OBJECT_RULE = "must be a name of Kubernetes: lower-case letters, digits, dashes and dots, the last two not at its ends"
+_DIGEST_RULE = "must be a digest, sha256: and 64 hexadecimal digits"
+_HUGGING_FACE_RULE = "must be organisation/model, as on Hugging Face"
+_PATH_RULE = "must be a path that begins with /"
+_FILES_RULE = "must be a path in the repository, * and ? in it stand for any text and any letter"
 _PATTERN_RULES = {
     "name": _NAME_RULE,
     "node_pool": _NAME_RULE,
-    "hugging_face": "must be organisation/model, as on Hugging Face",
+    "hugging_face": _HUGGING_FACE_RULE,
+    "base_model": _HUGGING_FACE_RULE,
     "profile": "must be a MIG profile such as 1g.10gb",
     "image": "must be an image with its tag or digest, such as registry.example/team/engine:1.2.3",
-    "image_digests": "must be a digest, sha256: and 64 hexadecimal digits",
-    "health_path": "must be a path that begins with /",
-    "metrics_path": "must be a path that begins with /",
+    "image_digests": _DIGEST_RULE,
+    "digest": _DIGEST_RULE,
+    "health_path": _PATH_RULE,
+    "metrics_path": _PATH_RULE,
+    "region": "must be a region in the cloud's own words, such as us-east-1",
+    "zones": "must be a zone in the cloud's own words, such as us-east-1a",
+    "kubernetes_version": "must be a minor version such as 1.34",
+    "authorized_networks": "must be a network such as 203.0.113.0/24",
+    "tags": "must be lower-case letters, digits, dashes and underscores, which all clouds take",
+    "repository": "must begin with https:// or http://",
+    "oci": "must begin with oci://",
+    "version": "must be three numbers such as 0.1.12",
+    "host": "must be a host name with a dot, in lower case, such as models.example.com",
+    "revision": "must be a commit, a tag or a branch",
+    "allow_patterns": _FILES_RULE,
+    "ignore_patterns": _FILES_RULE,
+    "remote_url": "must be lm://host:port, redis://host:port or rediss://host:port, without user and password",
+    "endpoint": "must be http://host:port or https://host:port, perhaps with a path, without user and password",
+    "api_key_hashes": "must be a SHA-256 in lower-case hexadecimal: 64 digits (python -m stacks key NAME makes one)",
+    "entry": "must be letters, digits and _ . / : -",
+    "EnvironmentSecret.name": _OBJECT_RULE,
+    "EnvironmentSecret.keys": "must be letters, digits and - _ .",
+    "SecretReference.key": "must be letters, digits and - _ .",
+    **dict.fromkeys(("secret", "issuer", "gateway_class", "priority_class", "store"), _OBJECT_RULE),
+    **dict.fromkeys(("grafana_admin_secret", "image_pull_secrets"), _OBJECT_RULE),
+    **dict.fromkeys(("storage_class", "weights_volume", "keda_namespace"), _OBJECT_RULE),
 }
+"""By the field, or the type and the field where others have a field of this name; the pattern itself for the rest."""
+
 _NUMBERS = {
     "int_type",
     "int_from_float",
@@ -65,7 +96,7 @@ def _field_error(detail: ErrorDetails, place: Place) -> FieldError:
     kind, value, path = detail["type"], detail["input"], show_path(place.path)
     if detail["loc"] and detail["loc"][-1] == "[key]":
         flag = "extra_args" in place.path
-        return _bad_flag(path, value) if flag else FieldError(path, value, "a name that cannot stand here")
+        return _bad_flag(path, value) if flag else FieldError(path, value, _bad_key(detail))
     if kind in _WORDS:
         return _word(kind, path, value, place)
     if kind in _NUMBERS:
@@ -90,9 +121,11 @@ def _word(kind: str, path: str, value: object, place: Place) -> FieldError:
 def _other(detail: ErrorDetails, place: Place) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     texts = {
+        "bool_type": "must be true or false",
         "string_type": "must be a text",
+        "string_too_short": "must not be empty",
         "string_too_long": f"must have at most {context.get('max_length')} characters",
-        "string_pattern_mismatch": _pattern_rule(place),
+        "string_pattern_mismatch": _pattern_rule(place, str(context.get("pattern"))),
         "tuple_type": "must be a list",
         "list_type": "must be a list",
         "too_short": "must have at least one item",
@@ -100,10 +133,18 @@ def _other(detail: ErrorDetails, place: Place) -> str:
     return texts.get(kind, detail["msg"])
 
 
-def _pattern_rule(place: Place) -> str:
-    # The items of a mapping have names of the user's own.
-    names = (place.field, str(place.path[0]) if place.path else "")
-    return next((_PATTERN_RULES[name] for name in names if name in _PATTERN_RULES), "is not of the right form")
+def _pattern_rule(place: Place, pattern: str) -> str:
+    if place.owner is not None:
+        names = [f"{place.owner.__name__}.{place.field}", place.field]
+    else:
+        # The items of a mapping have names of the user's own: it is the mapping's name that counts.
+        names = [str(part) for part in place.path[-2:-1]]
+    return next((_PATTERN_RULES[name] for name in names if name in _PATTERN_RULES), f"must have the form {pattern}")
+
+
+def _bad_key(detail: ErrorDetails) -> str:
+    pattern = detail.get("ctx", {}).get("pattern")
+    return "a name that cannot stand here" + (f": it must have the form {pattern}" if pattern else "")
 
 
 def number_text(owner: type[BaseModel] | None, name: str) -> str:
@@ -114,14 +155,16 @@ def number_text(owner: type[BaseModel] | None, name: str) -> str:
     text = "a whole number" if shape_of(owner, name).number is int else "a number"
     bounds = {type(item): item for item in info.metadata}
     low, above = bounds.get(annotated_types.Ge), bounds.get(annotated_types.Gt)
-    high = bounds.get(annotated_types.Le)
+    high, below = bounds.get(annotated_types.Le), bounds.get(annotated_types.Lt)
     if low is not None and high is not None:
         return f"{text} from {low.ge} to {high.le}"
     if low is not None:
         return f"{text}, {low.ge} or more"
     if above is not None and high is not None:
         return f"{text} above {above.gt} and at most {high.le}"
-    return text
+    if above is not None and below is not None:
+        return f"{text} above {above.gt} and below {below.lt}"
+    return text if above is None else f"{text} above {above.gt}"
 
 
 def _quotes(value: object) -> str:

@@ -130,6 +130,13 @@ class IdleKind(StrEnum):
     SLEEP = "sleep"
 
 
+class PodSecurity(StrEnum):
+    """A level of Kubernetes' Pod Security Standards, enforced by the API server."""
+
+    RESTRICTED = "restricted"
+    BASELINE = "baseline"
+
+
 class Rollout(StrEnum):
     """How a new version of a model deployment takes the old one's place."""
 

@@ -11,7 +11,7 @@ from planner.catalog import models
 from planner.sizing import EngineLimits
 from stacks.config.models import EnvironmentConfig, ModelDeployment, NodePool
 from stacks.config.placement import engine_limits, extra_argument, instance_of, shares_per_gpu
-from stacks.config.vocabulary import SIMULATED_ENGINES, CapacityType, Cloud, Rollout, RouterPolicy
+from stacks.config.vocabulary import SIMULATED_ENGINES, CapacityType, Cloud, EngineName, Rollout, RouterPolicy
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def warnings(config: EnvironmentConfig) -> Iterator[Warn]:
         yield from _answers_cut_off_by_spot(config, pools[deployment.node_pool], deployment, path)
         yield from _not_simulated(config, deployment, path)
         yield from _offload_that_is_not_simulated(config, deployment, path)
+        yield from _unpinned_download(config, deployment, path)
         limits = engine_limits(pools[deployment.node_pool], deployment)
         if limits is not None:
             yield from _queue_in_engine(limits, deployment.scaling.concurrency, path)
@@ -69,6 +70,18 @@ def _offload_that_is_not_simulated(config: EnvironmentConfig, deployment: ModelD
         yield Warn(
             f"{path}.engine.kv_offload",
             "the simulated engine has no KV offload and no LMCache: it takes the flags, and is as fast as without",
+        )
+
+
+def _unpinned_download(config: EnvironmentConfig, deployment: ModelDeployment, path: str) -> Iterator[Warn]:
+    """Triton cannot be given a revision (checks_weights.py): its user has nothing to mend."""
+    pinnable = deployment.engine.name is not EngineName.TRITON
+    if config.weights.preload and deployment.source.revision is None and pinnable:
+        yield Warn(
+            f"{path}.source.revision",
+            f"weights.preload takes {deployment.source.hugging_face} at the default branch as it is on that day: the "
+            "next store may get other files than those that were tested. Set it to a commit (40 hexadecimal digits, "
+            "on the model's page under Files and versions)",
         )
 
 

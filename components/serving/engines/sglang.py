@@ -64,4 +64,4 @@ class Sglang:
 
 def _static_share(args: EngineArgs) -> float:
     """Share of the GPU's memory for weights and KV cache: SGLang's figure, unlike vLLM's, leaves out the rest."""
-    return args.static_memory_share or args.gpu_memory_utilization
+    return args.gpu_memory_utilization if args.static_memory_share is None else args.static_memory_share

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from components.serving.base import EngineArgs, TritonArgs
-from components.serving.engines.base import FILES_FOLDER, flag, one_series
+from components.serving.engines.base import FILES_FOLDER, one_series
 from components.versions import TRITON_TENSORRT_LLM, TRITON_VLLM
 
 FRONTEND: Final = "/opt/tritonserver/python/openai/openai_frontend/main.py"
@@ -54,7 +54,6 @@ class Triton:
             f"--backend={BACKENDS[self._own.backend]}",
             f"--host={address}",
             f"--openai-port={port}",
-            *(flag(name, value) for name, value in sorted(self._own.frontend_args.items())),
         ]
 
     def variables(self) -> Mapping[str, str]:

@@ -204,9 +204,12 @@ def _within_claim(context: ServingContext) -> dict[str, str]:
 
 def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
     arguments = args.engine
+    # vLLM takes dashes and underscores alike.
+    further = {name.replace("_", "-"): value for name, value in arguments.extra_args.items()}
+    # vLLM's own default; the chart's is off.
+    keeps_prefixes = further.pop("enable-prefix-caching", True) is not False
     config: dict[str, Any] = {
-        # vLLM's own default; the chart's is off.
-        "enablePrefixCaching": arguments.extra_args.get("enable-prefix-caching", True) is not False,
+        "enablePrefixCaching": keeps_prefixes,
         "gpuMemoryUtilization": arguments.gpu_memory_utilization,
         "extraArgs": [
             f"--served-model-name={args.name}",
@@ -215,13 +218,7 @@ def _vllm_config(args: ModelDeploymentArgs, workers: Workers) -> dict[str, Any]:
             f"--shutdown-timeout={args.timing.drain_seconds}",
             *workers.arguments,
             *_lora_arguments(arguments.lora),
-            *flags(
-                {
-                    name: value
-                    for name, value in arguments.extra_args.items()
-                    if name.replace("_", "-") != "enable-prefix-caching"
-                }
-            ),
+            *flags(further),
         ],
     }
     if arguments.lora is not None:

@@ -5,29 +5,29 @@ Does not prove that a cluster has what the section says of it: nobody asks it he
 
 from __future__ import annotations
 
-from collections import Counter
 from random import Random
 from typing import Any
 
 import pytest
 
 from components.clouds.existing.settings import ExistingSettings, Provided
-from planner.catalog import gpus, instances, models
-from planner.sizing import computes
+from planner.catalog import instances
 from stacks.cluster import cluster_args
-from stacks.config import load_environment
-from stacks.errors import ConfigError
+from stacks.config import EnvironmentConfig
 from stacks.node_pools import gpu_pool
 from stacks.plan import plan_config
+from tests.unit.components.random_environments import (
+    Raw,
+    check_environments,
+    random_deployment,
+    random_sharing,
+    spoil,
+)
 
 pytestmark = pytest.mark.unit
 
-Raw = dict[str, Any]
-
-TIMES = 2000
 FIELDS = ("cloud", "serving_stack", "region", "node_pools", "model_deployments", "weights", "cluster", "existing")
 MACHINES = sorted(instances().values(), key=lambda row: row.key)
-SMALL = "meta-llama/Llama-3.2-1B-Instruct"
 WRONG: tuple[Any, ...] = (None, "", 0, -1, "x", 1.5, True, [], {}, ["a"], "UPPER CASE", "-x", 10**9)
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
@@ -50,13 +50,13 @@ def random_environment(random: Random, wrong: float = 0.0) -> Raw:
     if random.random() < 0.05:
         del raw["existing"]
     if wrong:
-        _spoil(random, raw, wrong)
+        spoil(random, raw, wrong, WRONG)
     return raw
 
 
 def _pool(random: Random, name: str) -> Raw:
     row = random.choice(MACHINES)
-    pool: Raw = {"name": name, "max_nodes": random.randint(1, 9), "sharing": _sharing(random, row.gpu)}
+    pool: Raw = {"name": name, "max_nodes": random.randint(1, 9), "sharing": random_sharing(random, row.gpu)}
     by_name = random.random() < 0.5
     pool |= {"instance_type": row.key} if by_name else {"accelerator": row.gpu, "gpus_per_node": row.gpus}
     # Only who makes the nodes can do these.
@@ -64,31 +64,14 @@ def _pool(random: Random, name: str) -> Raw:
     return pool | {key: value for key, value in not_ours.items() if random.random() < 0.02}
 
 
-def _sharing(random: Random, gpu: str) -> Raw:
-    profiles = sorted(gpus()[gpu].mig_profiles)
-    mode = random.choice(["none", "none", "time-slicing", "mps", *(["mig"] if profiles else [])])
-    if mode == "mig":
-        return {"mode": mode, "profile": random.choice(profiles)}
-    return {"mode": mode} if mode == "none" else {"mode": mode, "replicas": random.randint(2, 4)}
-
-
 def _deployment(random: Random, index: int, pool: Raw, store: str) -> Raw:
-    gpu = pool.get("accelerator") or instances()[pool["instance_type"]].gpu
-    half = not computes(gpus()[gpu], models()[SMALL].dtype)
-    source: Raw = {"hugging_face": SMALL}
+    deployment = random_deployment(random, index, pool)
+    source = deployment["source"]
     if random.random() < 0.3:
         source["revision"] = random.choice(["main", "v1", "refs/pr/7", "0e9e39f249a16976918f6564b8830bc894c89659"])
     if store != "node-disk" and random.random() < 0.2:
         source["allow_patterns"] = ["*.json", "*.gguf"]
-    share = round(0.84 / pool["sharing"].get("replicas", 1), 2)
-    words = {"extra_args": {"dtype": "half"}} if half else {}
-    return {
-        "name": f"model-{index}",
-        "source": source,
-        "engine": {"max_model_len": 1024, "gpu_memory_utilization": share, **words},
-        "node_pool": pool["name"],
-        "scaling": {"min_replicas": random.randint(0, 1), "max_replicas": random.randint(1, 8)},
-    }
+    return deployment
 
 
 def _weights(random: Random, store: str, section: Raw) -> Raw:
@@ -123,32 +106,11 @@ def _nodes(random: Random, name: str) -> Raw:
     return found
 
 
-def _spoil(random: Random, value: Any, share: float) -> None:
-    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        if random.random() < share:
-            value[key] = random.choice(WRONG)
-        else:
-            _spoil(random, value[key], share)
-
-
 def test_a_plan_or_a_clear_error() -> None:
-    ends: Counter[str] = Counter()
-    for seed in range(TIMES):
-        raw = random_environment(Random(seed), wrong=0.01 if seed % 2 else 0.0)
-        try:
-            config = load_environment(raw, "dev")
-        except ConfigError as error:
-            ends["errors"] += 1
-            for item in error.errors:
-                assert item.path.startswith(FIELDS), (seed, item)
-                assert item.message, (seed, item)
-                assert "\n" not in item.line(), (seed, item)
-            continue
-        ends["plans"] += 1
+    def use(seed: int, config: EnvironmentConfig) -> None:
         assert isinstance(cluster_args(config, "dev").settings, ExistingSettings), seed
         assert all(gpu_pool(pool, None).place().tolerations() for pool in config.node_pools), seed
         if seed % 16 == 0:
             assert len(plan_config(config, "dev").lines()) > 1, seed
-    # Both ends are reached often enough to mean something.
-    assert ends["plans"] > TIMES / 4, ends
-    assert ends["errors"] > TIMES / 4, ends
+
+    check_environments(random_environment, 0.01, FIELDS, use)

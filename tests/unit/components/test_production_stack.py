@@ -169,9 +169,10 @@ def test_several_gpus_get_shared_memory(engine: Engine) -> None:
     assert spec["resources"]["limits"]["nvidia.com/gpu"] == "4"
 
 
-def test_flags_of_the_user_come_last_and_switches_are_the_charts_where_it_has_one(engine: Engine) -> None:
+@pytest.mark.parametrize("switch", ["enable-prefix-caching", "enable_prefix_caching"])
+def test_flags_of_the_user_come_last_and_switches_are_the_charts_where_it_has_one(engine: Engine, switch: str) -> None:
     extra: dict[str, FlagValue] = {
-        "enable-prefix-caching": False,
+        switch: False,
         "enforce-eager": True,
         "kv-cache-dtype": "fp8",
         "allowed-media-domains": ("a.example", "b.example"),

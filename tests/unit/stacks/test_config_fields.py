@@ -201,6 +201,26 @@ def test_the_sample_is_valid() -> None:
             "model_deployments[0].simulation.speedup: must be a number above 0 and at most 1000 (got 0).",
         ),
         (
+            MODEL + "slo",
+            {"error_ratio": 2},
+            "model_deployments[0].slo.error_ratio: must be a number above 0 and below 1 (got 2).",
+        ),
+        ("budget_per_hour", -1, "budget_per_hour: must be a number above 0 (got -1)."),
+        ("paused", "yes", "paused: must be true or false (got 'yes')."),
+        ("region", "US East", "region: must be a region in the cloud's own words, such as us-east-1 (got 'US East')."),
+        (MODEL + "source__config_file", "", "model_deployments[0].source.config_file: must not be empty (got '')."),
+        (
+            "tags",
+            {"Team": "ml"},
+            "tags.Team: a name that cannot stand here: it must have the form ^[a-z][a-z0-9_-]*$ (got 'Team').",
+        ),
+        (
+            "tenancy",
+            {"pod_security": "priviledged"},
+            "tenancy.pod_security: not one of the words that can stand here (got 'priviledged'); choose from "
+            "restricted, baseline.",
+        ),
+        (
             "gateway__host_port",
             70_000,
             "gateway.host_port: must be a whole number from 1 to 65535 (got 70000).",

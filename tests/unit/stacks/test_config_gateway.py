@@ -32,7 +32,11 @@ SECRETS = [{"name": "certificate", "keys": ["token"]}]
             "gateway.host: required, but not given, with gateway.tls.gateway_class. Add it",
         ),
         ({"host": HOST}, {}, f"gateway.host: is the name in a certificate, and there is none (got '{HOST}'). Give"),
-        ({"host": "Not A Host", "tls": {"secret": "a"}}, {}, "gateway.host: is not of the right form"),
+        (
+            {"host": "Not A Host", "tls": {"secret": "a"}},
+            {},
+            "gateway.host: must be a host name with a dot, in lower case, such as models.example.com",
+        ),
         (
             {"tls": {"secret": "certificate"}},
             {"secrets": SECRETS},
@@ -65,6 +69,15 @@ def test_a_key_that_a_secret_does_not_have() -> None:
     assert line == (
         "model_deployments[0].source.token.key: the Secret certificate of `secrets` has no such key; choose from token."
     )
+
+
+def test_a_broken_secret_beside_a_certificates() -> None:
+    raw = sample(
+        gateway={"host": HOST, "tls": {"secret": "certificate"}}, secrets=[{"name": "certificate", "keys": []}]
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_environment(raw, "dev")
+    assert [error.line() for error in caught.value.errors] == ["secrets[0].keys: must have at least one item (got [])."]
 
 
 def test_two_secrets_of_one_name() -> None:

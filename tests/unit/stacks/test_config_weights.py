@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stacks.config import load_environment
+from stacks.config.warnings import warnings
 from tests.unit.stacks.config_samples import errors, sample
 
 pytestmark = pytest.mark.unit
@@ -79,6 +80,32 @@ def test_tritons_frontend_has_no_revision() -> None:
         "model_deployments[0].source.revision: Triton's frontend reads the tokenizer at the default branch, whatever "
         "revision the model has (got 'v1'). Remove it, or set engine.name: vllm."
     ]
+
+
+def unpinned(raw: dict[str, Any]) -> list[str]:
+    """Warnings about revisions."""
+    found = warnings(load_environment(raw, "dev"))
+    return [item.line() for item in found if item.path.endswith(".source.revision")]
+
+
+PRELOADED = {"store": "shared-files", "preload": True}
+
+
+def test_a_download_without_a_revision_is_a_warning() -> None:
+    assert unpinned(aws(weights=PRELOADED)) == [
+        "model_deployments[0].source.revision: weights.preload takes meta-llama/Llama-3.1-8B-Instruct at the default "
+        "branch as it is on that day: the next store may get other files than those that were tested. Set it to a "
+        "commit (40 hexadecimal digits, on the model's page under Files and versions)."
+    ]
+
+
+def test_a_pinned_model_and_one_that_is_not_preloaded_are_none() -> None:
+    assert unpinned(aws(weights=PRELOADED, **{f"{SOURCE}revision": COMMIT})) == []
+    assert unpinned(aws(weights={"store": "shared-files"})) == []
+
+
+def test_triton_which_takes_no_revision_is_not_warned_of() -> None:
+    assert unpinned(aws(serving_stack="manifests", weights=PRELOADED, **{f"{ENGINE}name": "triton"})) == []
 
 
 def test_the_platform_writes_the_revisions_flag_itself() -> None:

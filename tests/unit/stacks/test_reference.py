@@ -50,6 +50,12 @@ def test_every_field_is_documented_with_its_meaning() -> None:
             assert f"| `{name}` | " in reference.markdown()
 
 
+def test_defaults_are_written_as_in_the_file() -> None:
+    rows = reference.markdown().splitlines()
+    assert [row for row in rows if row.startswith("| `paused` | `true` or `false` | `false` | ")]
+    assert not [row for row in rows if "| `False` |" in row or "| `True` |" in row]
+
+
 def test_the_schema_closes_every_object_and_names_the_words() -> None:
     schema = reference.environment_schema()
     assert schema["required"] == ["cloud", "node_pools", "model_deployments"]

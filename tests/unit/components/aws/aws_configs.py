@@ -5,15 +5,12 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from planner.catalog import gpus, instances, models
-from planner.sizing import computes
-
-Raw = dict[str, Any]
+from planner.catalog import instances
+from tests.unit.components.random_environments import Raw, random_deployment, random_sharing, spoil
 
 AWS = [row for row in instances().values() if row.cloud == "aws"]
 REGIONS = ("us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1", "ca-central-1", "us-gov-west-1")
 GROUP = "arn:aws:resource-groups:us-east-1:123456789012:group/gpus"
-SMALL = "meta-llama/Llama-3.2-1B-Instruct"
 WRONG: tuple[Any, ...] = (None, "", 0, -1, "x", 1.5, True, [], {}, ["a"], "us-east-1z", 10**9)
 ADMIN = "arn:aws:iam::123456789012:role/ops"
 
@@ -32,7 +29,7 @@ def random_environment(random: Random, wrong: float = 0.0) -> Raw:
         "serving_stack": "manifests",
         "region": region,
         "node_pools": pools,
-        "model_deployments": [_deployment(random, index, pool) for index, pool in enumerate(pools)],
+        "model_deployments": [random_deployment(random, index, pool) for index, pool in enumerate(pools)],
         "weights": _weights(random),
         "cluster": {
             "private_endpoint": random.random() < 0.5,
@@ -45,7 +42,7 @@ def random_environment(random: Random, wrong: float = 0.0) -> Raw:
     if random.random() < 0.7:
         raw["aws"] = _settings(random)
     if wrong:
-        _spoil(random, raw, wrong)
+        spoil(random, raw, wrong, WRONG)
     return raw
 
 
@@ -81,36 +78,11 @@ def _pool(random: Random, name: str, region: str) -> Raw:
             pool["reservation"]["id"] = GROUP
     elif random.random() < 0.3:
         pool["zones"] = [f"{region}a"]
-    pool["sharing"] = _sharing(random, row.gpu) if pool["provisioner"] == "node-group" else {"mode": "none"}
+    pool["sharing"] = random_sharing(random, row.gpu) if pool["provisioner"] == "node-group" else {"mode": "none"}
     pool["disk_gib"] = random.choice([50, 200, 500, 16_000])
     pool["local_nvme"] = random.random() < 0.3
     pool["image_streaming"] = random.random() < 0.3
     return pool
-
-
-def _sharing(random: Random, gpu: str) -> Raw:
-    profiles = sorted(gpus()[gpu].mig_profiles)
-    mode = random.choice(["none", "none", "time-slicing", "mps", *(["mig"] if profiles else [])])
-    if mode == "mig":
-        return {"mode": mode, "profile": random.choice(profiles)}
-    return {"mode": mode} if mode == "none" else {"mode": mode, "replicas": random.randint(2, 4)}
-
-
-def _deployment(random: Random, index: int, pool: Raw) -> Raw:
-    gpu = pool.get("accelerator") or instances()[pool["instance_type"]].gpu
-    half = not computes(gpus()[gpu], models()[SMALL].dtype)
-    share = round(0.84 / pool["sharing"].get("replicas", 1), 2)
-    return {
-        "name": f"model-{index}",
-        "source": {"hugging_face": SMALL},
-        "engine": {
-            "max_model_len": 1024,
-            "gpu_memory_utilization": share,
-            **({"extra_args": {"dtype": "half"}} if half else {}),
-        },
-        "node_pool": pool["name"],
-        "scaling": {"min_replicas": random.randint(0, 1), "max_replicas": random.randint(1, 8)},
-    }
 
 
 def _settings(random: Random) -> Raw:
@@ -130,11 +102,3 @@ def _settings(random: Random) -> Raw:
         "lustre_gib": random.choice([1200, 2400, 4800]),
     }
     return {key: value for key, value in possible.items() if random.random() < 0.5}
-
-
-def _spoil(random: Random, value: Any, share: float) -> None:
-    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        if random.random() < share:
-            value[key] = random.choice(WRONG)
-        else:
-            _spoil(random, value[key], share)

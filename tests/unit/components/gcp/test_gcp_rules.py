@@ -50,7 +50,7 @@ def test_the_project_is_named() -> None:
 def test_a_broken_section_is_said_once() -> None:
     """The section's defaults stand in for it: no second error for the project that stands there."""
     found = lines(gcp={"project": "acme-inference", "zone": "nowhere"})
-    assert found[0] == "gcp.zone: is not of the right form (got 'nowhere')."
+    assert found[0] == "gcp.zone: must have the form ^[a-z]+-[a-z]+[0-9]+-[a-z]$ (got 'nowhere')."
 
 
 @pytest.mark.parametrize("machine", ["a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g"])
