@@ -11,7 +11,7 @@ from pulumi_gcp import container
 
 from components.base import Component
 from components.clouds.gcp.machines import LOCAL_SSDS, accelerator_type, boot_disk_type
-from components.clouds.gcp.names import NODE_POOL, digest, shortened
+from components.clouds.gcp.names import NODE_POOL
 from components.clouds.gcp.node_config import (
     AUTOSCALER_OWNS,
     OAUTH_SCOPES,
@@ -21,6 +21,7 @@ from components.clouds.gcp.node_config import (
     shielded,
 )
 from components.clouds.gcp.settings import GcpSettings
+from components.clouds.names import digest, shortened
 from components.cluster import NodePoolArgs
 from components.scheduling import SharingMode
 
