@@ -11,9 +11,9 @@ mkdir -p "$out/base"
 python -m stacks validate -s "$stack" > "$out/validate.txt"
 python -m stacks plan -s "$stack" --json > "$out/plan.json"
 
-# The plan of before, by the code of now: what differs is the configuration.
+# The plan of before, by the code of now: what differs is the configuration. ./ is this folder, not the repository's root.
 rm -f "$out/plan-before.json"
-if git show "$base:Pulumi.$stack.yaml" > "$out/base/Pulumi.$stack.yaml" 2> /dev/null; then
+if git show "$base:./Pulumi.$stack.yaml" > "$out/base/Pulumi.$stack.yaml" 2> /dev/null; then
   python -m stacks plan -s "$stack" -C "$out/base" --json > "$out/plan-before.json" || rm -f "$out/plan-before.json"
 fi
 

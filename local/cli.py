@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from local import cluster
@@ -24,10 +25,25 @@ console = Console(stderr=True, highlight=False)
 Name = Annotated[str, typer.Option("--name", help="Name of the cluster: the stack that runs on it.")]
 
 
-def fail(error: cluster.ClusterError) -> typer.Exit:
+def fail(error: Exception) -> typer.Exit:
     """One clear message, and status 1."""
-    console.print(f"[red]local cluster:[/red] {error}", markup=True, soft_wrap=True)
+    # What went wrong may have brackets of its own, e.g. an option or a traceback.
+    console.print(f"[red]local cluster:[/red] {escape(str(error))}", soft_wrap=True)
     return typer.Exit(1)
+
+
+class Progress:
+    """One line per process as it gets ready."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, report: dict[str, Any]) -> None:
+        """Print what is new in a status report."""
+        for name, state in report["processes"].items():
+            if state["phase"] == "ready" and name not in self.seen:
+                self.seen.add(name)
+                console.print(f"  {name:<28} ready at {state['ready_after_s']:5.1f} s")
 
 
 @app.command()
@@ -37,16 +53,8 @@ def up(
 ) -> None:
     """Start the cluster, or repair it, and wait until it is ready."""
     files = ClusterFiles.named(name)
-    ready: set[str] = set()
-
-    def progress(report: dict[str, Any]) -> None:
-        for process, state in report["processes"].items():
-            if state["phase"] == "ready" and process not in ready:
-                ready.add(process)
-                console.print(f"  {process:<28} ready at {state['ready_after_s']:5.1f} s")
-
     try:
-        seconds = cluster.up(files, gateway_port, progress)
+        seconds = cluster.up(files, gateway_port, Progress())
     except cluster.ClusterError as error:
         raise fail(error) from None
     except KeyboardInterrupt:
@@ -96,7 +104,7 @@ def print_status(report: dict[str, Any]) -> None:
     else:
         output.print("no cluster is running: `make up` starts one")
     if report["error"]:
-        output.print(f"[red]{report['error']}[/red]")
+        output.print(report["error"], style="red", markup=False)
     if report["processes"] and report["guard_pid"] is None:
         output.print("[yellow]the guard is gone; the cluster runs on without it, `make up` repairs it[/yellow]")
 
@@ -113,5 +121,4 @@ def main() -> None:
     try:
         app(prog_name="python -m local")
     except FileNotFoundError as error:
-        console.print(f"[red]local cluster:[/red] {error}")
-        sys.exit(1)
+        sys.exit(fail(error).exit_code)

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from local import cluster
-from local.cli import print_status
+from local.cli import Progress, print_status
 from local.layout import REPOSITORY, ClusterFiles
 from local.pulumi_cli import Pulumi, PulumiError
 from stacks.config import EnvironmentConfig, load_stack_file
@@ -108,20 +108,6 @@ def prepare(files: ClusterFiles) -> None:
     if pulumi.exists() and not (files.state / "etcd").exists():
         pulumi.forget()
     pulumi.prepare()
-
-
-class Progress:
-    """One line per process as it gets ready."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-
-    def __call__(self, report: dict[str, Any]) -> None:
-        """Print what is new in a status report."""
-        for name, state in report["processes"].items():
-            if state["phase"] == "ready" and name not in self.seen:
-                self.seen.add(name)
-                console.print(f"  {name:<28} ready at {state['ready_after_s']:5.1f} s")
 
 
 def deploy(pulumi: Pulumi) -> None:

@@ -66,12 +66,13 @@ class RuleLoader:
     async def replace_all(self, session: aiohttp.ClientSession, items: list[dict[str, Any]]) -> None:
         """Write these objects' files and remove all others."""
         names = {file_name(item) for item in items}
-        for path in self.folder.glob("*.yaml"):
-            if path.name not in names:
-                path.unlink()
+        gone = [path for path in self.folder.glob("*.yaml") if path.name not in names]
+        for path in gone:
+            path.unlink()
         for item in items:
             await self.write(session, item)
-        if not items:
+        if gone or not items:
+            # Also where no other object has changed, and so nothing was written.
             await self.reload(session)
 
     async def write(self, session: aiohttp.ClientSession, item: dict[str, Any]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,47 +55,62 @@ def _model(name: str) -> Model:
     raise CheckpointError(f"{name!r} is neither in the catalogue nor a folder or config.json here; choose from {known}")
 
 
+def _above_zero(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Argument type: a number above 0."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value > 0):
+            what = "a whole number of 1 or more" if kind is int else "a number above 0"
+            raise argparse.ArgumentTypeError(f"{text!r} must be {what}")
+        return value
+
+    return read
+
+
+COUNT, AMOUNT = _above_zero(int), _above_zero(float)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m planner", description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     size = commands.add_parser("size", help="what a model takes on a GPU, and how quick it is")
     size.add_argument("--gpu", required=True, choices=sorted(gpus()))
-    size.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs that share each layer")
-    size.add_argument("--pipeline-parallel", type=int, default=1, metavar="N", help="stages of a pipeline")
-    size.add_argument("--gpu-memory-utilization", type=float, default=DEFAULT_GPU_MEMORY_UTILIZATION)
+    size.add_argument("--tensor-parallel", type=COUNT, default=1, metavar="N", help="GPUs that share each layer")
+    size.add_argument("--pipeline-parallel", type=COUNT, default=1, metavar="N", help="stages of a pipeline")
+    size.add_argument("--gpu-memory-utilization", type=AMOUNT, default=DEFAULT_GPU_MEMORY_UTILIZATION)
     part = size.add_mutually_exclusive_group()
     part.add_argument("--mig-profile", help="a slice of the GPU, e.g. 3g.20gb")
-    part.add_argument("--replicas-per-gpu", type=int, default=1, metavar="N", help="time-slicing or MPS")
+    part.add_argument("--replicas-per-gpu", type=COUNT, default=1, metavar="N", help="time-slicing or MPS")
     size.add_argument("--kv-cache-dtype", choices=("auto", "fp8"), default="auto")
-    size.add_argument("--concurrency", type=int, default=16)
+    size.add_argument("--concurrency", type=COUNT, default=16)
     ranked = commands.add_parser("rank", help="all instances that serve a model, the least costly first")
-    ranked.add_argument("--requests-per-second", type=float)
-    ranked.add_argument("--max-tpot-ms", type=float)
-    ranked.add_argument("--max-ttft-ms", type=float)
-    ranked.add_argument("--budget", type=float, help="dollars per hour")
+    ranked.add_argument("--requests-per-second", type=AMOUNT)
+    ranked.add_argument("--max-tpot-ms", type=AMOUNT)
+    ranked.add_argument("--max-ttft-ms", type=AMOUNT)
+    ranked.add_argument("--budget", type=AMOUNT, help="dollars per hour")
     ranked.add_argument("--capacity-type", choices=("on-demand", "spot", "reserved"), default="on-demand")
     ranked.add_argument("--cloud", action="append", choices=sorted({row.cloud for row in instances().values()}))
     ranked.add_argument("--prices", type=Path, help="own prices: TOML with [prices], [spot], [reserved]")
     ranked.add_argument("--quotas", type=Path, help="what a preflight found: JSON")
     ranked.add_argument("--by", choices=("cost", "cold-start"), default="cost", help="what comes first")
-    ranked.add_argument("--top", type=int, default=10)
+    ranked.add_argument("--top", type=COUNT, default=10)
     for command in (size, ranked):
         command.add_argument("model", help="Hugging Face id in the catalogue, or a folder or config.json here")
         command.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
-        command.add_argument("--max-model-len", type=int)
+        command.add_argument("--max-model-len", type=COUNT)
         command.add_argument("--quantization", choices=sorted(QUANTIZED_BYTES))
-        command.add_argument("--input-tokens", type=float, default=MEAN_INPUT_TOKENS)
-        command.add_argument("--output-tokens", type=float, default=MEAN_OUTPUT_TOKENS)
+        command.add_argument("--input-tokens", type=AMOUNT, default=MEAN_INPUT_TOKENS)
+        command.add_argument("--output-tokens", type=AMOUNT, default=MEAN_OUTPUT_TOKENS)
         command.add_argument("--json", action="store_true", dest="as_json")
     return parser
 
 
 def _size(options: argparse.Namespace, model: Model) -> int:
     gpu = gpus()[options.gpu]
-    if options.replicas_per_gpu < 1:
-        raise SizingError(f"replicas_per_gpu is {options.replicas_per_gpu}; it must be 1 or more")
-    if options.concurrency < 1 or min(options.input_tokens, options.output_tokens) <= 0:
-        raise SizingError("concurrency, input_tokens and output_tokens must be above 0")
     share = 1 / options.replicas_per_gpu
     try:
         limits = derive_engine_limits(

@@ -18,7 +18,6 @@ from typing import Final
 
 from planner.memory import GIB
 
-PUBLISHED_FREED_GIB: Final = 39.26
 PUBLISHED_KEPT_GIB: Final = 1.20
 PUBLISHED_SLEEP_SECONDS: Final = 5.75
 PUBLISHED_WAKE_SECONDS: Final = 0.285

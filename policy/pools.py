@@ -17,6 +17,8 @@ from policy.workloads import CAPACITY_TYPE, GPU_RESOURCES, NODE_POOL
 SPOT: Final = "spot"
 ON_DEMAND: Final = "on-demand"
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+GKE_SHARING: Final = {"TIME_SHARING": "time-slicing", "MPS": "mps"}
+"""GKE's words for how pods share a GPU, and ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def gpu_key(name: str) -> str:
 def pool_of(resource: Resource) -> Pool | None:
     """The pool that a resource makes; None if it makes none."""
     for matches, read in READERS:
-        if matches(resource.type):
+        if matches(resource.unversioned_type):
             return read(resource)
     return None
 
@@ -139,9 +141,7 @@ def _gke(resource: Resource) -> Pool:
     config = mapping(resource.at("nodeConfig"))
     labels = mapping(config.get("labels"))
     accelerators = [mapping(item) for item in items(config.get("guestAccelerators"))]
-    sharing = {
-        text(at(item, "gpuSharingConfig", "gpuSharingStrategy")).lower().replace("_", "-") for item in accelerators
-    }
+    strategies = [text(at(item, "gpuSharingConfig", "gpuSharingStrategy")) for item in accelerators]
     scaling = mapping(resource.at("autoscaling"))
     zones = max(len(items(resource.at("nodeLocations"))), 1)
     per_zone = number(scaling.get("maxNodeCount")) * zones
@@ -154,9 +154,13 @@ def _gke(resource: Resource) -> Pool:
         taints=[text(at(taint, "key")) for taint in items(config.get("taints"))],
         labels=labels,
         accelerators=[text(item.get("type")) for item in accelerators],
-        shared_by=next(iter(sharing - {""}), ""),
+        shared_by=_gke_sharing(strategies),
         mig=next((text(item.get("gpuPartitionSize")) for item in accelerators if item.get("gpuPartitionSize")), ""),
     )
+
+
+def _gke_sharing(strategies: Sequence[str]) -> str:
+    return next((GKE_SHARING[name] for name in strategies if name in GKE_SHARING), "")
 
 
 def _karpenter(resource: Resource) -> Pool:
@@ -195,6 +199,7 @@ def _nodes_within(limits: Mapping[str, Any], types: Sequence[str]) -> float | No
 
 def _compute_class(resource: Resource) -> Pool:
     steps = [mapping(item) for item in items(resource.at("spec", "priorities"))]
+    shares = [mapping(at(step, "gpu", "gpuSharing")) for step in steps]
     return Pool(
         resource=resource,
         name=resource.object_name,
@@ -204,6 +209,8 @@ def _compute_class(resource: Resource) -> Pool:
         # GKE taints the nodes that it makes for a class, and GPU nodes besides.
         taints=["cloud.google.com/compute-class", "nvidia.com/gpu"],
         accelerators=list(dict.fromkeys(text(at(step, "gpu", "type")) for step in steps if step.get("gpu"))),
+        shared_by=_gke_sharing([text(share.get("sharingStrategy")) for share in shares]),
+        mig=next((text(share.get("gpuPartitionSize")) for share in shares if share.get("gpuPartitionSize")), ""),
     )
 
 
@@ -226,8 +233,7 @@ def _node(resource: Resource) -> Pool | None:
 
 
 def _azure(kind: str) -> Callable[[str], bool]:
-    # The token may carry the API version: azure-native:containerservice/v20250901:AgentPool.
-    return lambda token: token.startswith("azure-native:containerservice") and token.endswith(f":{kind}")
+    return lambda token: token == f"azure-native:containerservice:{kind}"
 
 
 READERS: Final[Sequence[tuple[Callable[[str], bool], Callable[[Resource], Pool | None]]]] = (

@@ -71,9 +71,9 @@ class Rule(Generic[SettingsT]):
         return f"{finding.message}. Fix: {self.fix}"
 
 
-def setting(default: Any, description: str) -> Any:
-    """A field of a settings class."""
-    return field(default=default, metadata={"description": description})
+def setting(default: Any, description: str, choices: Sequence[str] = ()) -> Any:
+    """A field of a settings class; only `choices` will do where there are any."""
+    return field(default=default, metadata={"description": description, "choices": choices})
 
 
 class SettingsError(Exception):
@@ -105,15 +105,21 @@ def read_settings(rule: Rule[SettingsT], given: Mapping[str, Any]) -> SettingsT:
     """The settings of a rule, checked.
 
     Raises:
-        SettingsError: a key that it does not have, or a value of the wrong type.
+        SettingsError: a key that it does not have, a value of the wrong type, or one that is not among its choices.
     """
     types = typing.get_type_hints(rule.settings)
+    choices = {item.name: item.metadata["choices"] for item in dataclasses.fields(rule.settings)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in types:
             known = ", ".join(types) or "none: it has no settings"
             raise SettingsError(f"policy {rule.name}: unknown setting {key!r}; settings: {known}")
         values[key] = _typed(rule.name, key, value, types[key])
+        if choices[key] and values[key] not in choices[key]:
+            # Taken for one that asks for nothing, a misspelt word would switch the policy off.
+            raise SettingsError(
+                f"policy {rule.name}: setting {key} is {value!r}; it must be one of {', '.join(choices[key])}"
+            )
     return rule.settings(**values)
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from policy.unknown import Unknown, UnknownValueError
 
-MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-
 
 def known(value: Any) -> Any:
     """The value itself.
@@ -85,6 +83,12 @@ class Resource:
     def kind(self) -> str:
         """Last part of the type: `Deployment`."""
         return self.type.rsplit(":", 1)[-1]
+
+    @property
+    def unversioned_type(self) -> str:
+        """The type without an API version, which the Azure provider's may carry."""
+        module, _, kind = self.type.rpartition(":")
+        return f"{module.partition('/v20')[0]}:{kind}"
 
     @property
     def in_kubernetes(self) -> bool:

@@ -295,7 +295,7 @@ def link_item(item: Path, at: Path) -> None:
 def main() -> int:
     """Build, then link; see the module's docstring for the exit status."""
     parser = argparse.ArgumentParser(description="Build the pinned command-line tools (once per user).")
-    parser.add_argument("tool", nargs="*", help="only these tools (default: all); folder names of toolchain/")
+    parser.add_argument("tool", nargs="*", help="build only these (default: all); folder names of toolchain/")
     parser.add_argument("--jobs", type=int, default=2, help="builds at once (default: 2)")
     parser.add_argument("--into", type=Path, default=REPOSITORY / "build" / "tools", help="folder of links to make")
     options = parser.parse_args()
@@ -314,7 +314,8 @@ def main() -> int:
         if failed:
             raise ToolchainError(f"not built: {', '.join(failed)}. Run the same command again to resume.")
         options.into.parent.mkdir(parents=True, exist_ok=True)
-        link(wanted, root, options.into)
+        # All that are built: who asks for one tool does not want the others' links gone.
+        link(tools, root, options.into)
     except (ToolchainError, OSError) as error:
         print(f"toolchain: {error}", file=sys.stderr)
         return 1

@@ -179,13 +179,6 @@ class HostVolume(Values):
     host_path: str
 
 
-class ConfigMapItem(Values):
-    """A file of a ConfigMap."""
-
-    key: str
-    path: str
-
-
 class VolumeMount(Values):
     """Of the exporter's container."""
 

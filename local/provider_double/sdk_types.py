@@ -43,12 +43,10 @@ class Shape:
     Attributes:
         types: from the name on the wire to the Python type.
         required: names that must be there.
-        descriptions: what the SDK documents of each.
     """
 
     types: Mapping[str, Any]
     required: frozenset[str]
-    descriptions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,7 @@ def shape(cls: type) -> Shape:
     """Properties of an input or output class of an SDK."""
     hints = _types._types_from_py_properties(cls)
     required = _types._required_property_names(cls)
-    texts = {name: (prop.fget.__doc__ or "") for _, name, prop in _types._py_properties(cls)}
-    return Shape(hints, frozenset(required), texts)
+    return Shape(hints, frozenset(required))
 
 
 @cache
@@ -159,7 +156,7 @@ def function(token: str) -> Function:
     names = _wire_names(plain)
     required = _required_parameters(python, relative.name)
     arguments = {wire: unwrap(hints[parameter]) for parameter, wire in names.items()}
-    shape_ = Shape(arguments, frozenset(names[parameter] for parameter in required if parameter in names), {})
+    shape_ = Shape(arguments, frozenset(names[parameter] for parameter in required if parameter in names))
     return Function(shape_, result.__mro__[1] if result.__name__.startswith("Awaitable") else result)
 
 

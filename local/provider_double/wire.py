@@ -90,17 +90,6 @@ def steps(path: str) -> list[str | int]:
     return [int(index) if index else (quoted.replace('\\"', '"') or name) for quoted, index, name in found]
 
 
-def get_at(properties: Any, path: str) -> Any:
-    """The value at a path; None where there is none."""
-    value = properties
-    for step in steps(path):
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
 def set_at(properties: Properties, path: str, value: Any) -> None:
     """Put a value at a path, making the maps on the way.
 

@@ -86,7 +86,7 @@ def network_policy_present(resources: Sequence[Resource], _: NoSettings) -> Find
                 used.add(text(resource.at("namespace")))
     for namespace in sorted(made.keys() & used - closed):
         yield Finding(
-            f"namespace {namespace}: no NetworkPolicy selects all of its pods, so any pod of the cluster reaches them",
+            f"namespace {namespace}: no NetworkPolicy closes all of its pods, so any pod of the cluster reaches them",
             made[namespace],
         )
     doubts.settle()
@@ -98,7 +98,9 @@ def _denies_all(resource: Resource) -> bool:
         at(spec, "podSelector", "matchExpressions")
     )
     kinds = [text(item) for item in items(spec.get("policyTypes"))] or ["Ingress"]
-    return selects_all and "Ingress" in kinds
+    # A rule that names neither peers nor ports lets everybody in.
+    opens_all = any(not mapping(rule) for rule in items(spec.get("ingress")))
+    return selects_all and "Ingress" in kinds and not opens_all
 
 
 SECRET_NAMES: Final = re.compile(
@@ -124,15 +126,23 @@ def secrets_by_reference(resource: Resource, _: NoSettings) -> Findings:
                 name, value = text(at(variable, "name")), mapping(variable).get("value")
                 if _looks_secret(name, value):
                     yield Finding(f"{path}.env[{index}]: {name} is given in plain text")
-            for index, argument in enumerate([*items(container.get("command")), *items(container.get("args"))]):
-                flag, _sign, value = text(argument).partition("=")
-                if _looks_secret(flag.lstrip("-"), value):
-                    yield Finding(f"{path}: argument {index} ({flag[:40]}) holds a secret in plain text")
+            yield from _secret_words([*items(container.get("command")), *items(container.get("args"))], path)
     values = helm_values(resource)
     if values is not None:
         yield from _secrets_in(values, "values")
     if resource.kind == "ConfigMap":
         yield from _secrets_in(mapping(resource.at("data")), "data")
+
+
+def _secret_words(words: Sequence[Any], path: str) -> Findings:
+    """Arguments that hold a secret: `--api-key=...`, `--api-key` and the next one, or a token wherever it stands."""
+    before = ""
+    for index, word in enumerate(text(item) for item in words):
+        flag, sign, value = word.partition("=")
+        name, asked = (flag, value) if sign and not SECRET_VALUES.search(flag) else (before, word)
+        if _looks_secret(name.lstrip("-"), asked):
+            yield Finding(f"{path}: argument {index}{f' ({name[:40]})' if name else ''} holds a secret in plain text")
+        before = word if word.startswith("-") and not sign else ""
 
 
 def _secrets_in(value: Any, path: str) -> Findings:
@@ -147,6 +157,7 @@ def _secrets_in(value: Any, path: str) -> Findings:
             else:
                 yield from _secrets_in(child, where)
     elif isinstance(value, (list, tuple)):
+        yield from _secret_words([child if isinstance(child, str) else "" for child in value], path)
         for index, child in enumerate(value):
             yield from _secrets_in(child, f"{path}[{index}]")
 

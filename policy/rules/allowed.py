@@ -147,8 +147,7 @@ TAG_FIELDS: Final = {
 
 def required_tags(resource: Resource, settings: TagSettings) -> Findings:
     """Clusters, networks and pools say whose they are."""
-    module, _, kind = resource.type.rpartition(":")
-    path = TAG_FIELDS.get(f"{module.partition('/v20')[0]}:{kind}")
+    path = TAG_FIELDS.get(resource.unversioned_type)
     if path is None:
         return
     tags = {**mapping(at(resource.provider_inputs, "defaultTags", "tags")), **mapping(resource.at(*path))}

@@ -22,6 +22,7 @@ class PinnedSettings:
         "off",
         "off: a fixed tag will do. outside-the-lock: images that are not in components/versions.py by their exact tag "
         "need a digest. all: every image needs one.",
+        choices=DIGEST_CHOICES,
     )
 
 
@@ -77,7 +78,7 @@ def _versions(resource: Resource) -> Iterator[tuple[str, str, str, tuple[str, ..
         # A folder has the version that it has; its chart says so, not the release.
         if chart in tested_charts() and not where.startswith(("/", ".")):
             yield "version", chart, text(resource.at("version")), (tested_charts()[chart],)
-    cloud, field = CLUSTERS.get(_without_version(resource.type), ("", ""))
+    cloud, field = CLUSTERS.get(resource.unversioned_type, ("", ""))
     if cloud in kubernetes_versions() and resource.at(field) is not None:
         yield field, "kubernetes", _minor(text(resource.at(field))), (kubernetes_versions()[cloud],)
 
@@ -87,11 +88,6 @@ CLUSTERS: Final = {
     "azure-native:containerservice:ManagedCluster": ("azure", "kubernetesVersion"),
     "gcp:container/cluster:Cluster": ("gcp", "minMasterVersion"),
 }
-
-
-def _without_version(token: str) -> str:
-    module, _, kind = token.rpartition(":")
-    return f"{module.partition('/v20')[0]}:{kind}"
 
 
 def _minor(version: str) -> str:

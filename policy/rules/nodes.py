@@ -10,7 +10,7 @@ from typing import Any, Final
 from policy.pools import ON_DEMAND, SPOT, Pool, pool_of, pools_of
 from policy.rule import Doubts, Finding, Findings, NoSettings, Rule, Severity, setting
 from policy.unknown import UnknownValueError
-from policy.view import Resource, known, mapping, number, text, walk
+from policy.view import Resource, items, known, mapping, number, text, walk
 from policy.workloads import helm_values
 
 SHARING_KEYS: Final = ("timeSlicing",)
@@ -156,6 +156,7 @@ def cost_within_budget(resources: Sequence[Resource], settings: BudgetSettings) 
             if planned is not None:
                 if number(planned) > settings.dollars_per_hour:
                     yield _over_budget(number(planned), settings, "by the plan")
+                _priced([text(name) for name in items(resource.at("plan", "unpriced_pools"))])
                 return
     total, unpriced = 0.0, []
     for pool in pools_of(resources):
@@ -167,6 +168,11 @@ def cost_within_budget(resources: Sequence[Resource], settings: BudgetSettings) 
                 unpriced.append(pool.name)
     if total > settings.dollars_per_hour:
         yield _over_budget(total, settings, "by list prices")
+    _priced(unpriced)
+
+
+def _priced(unpriced: Sequence[str]) -> None:
+    """Raise a doubt about pools that are in no sum: what they cost is not nothing."""
     if unpriced:
         raise UnknownValueError(f"the price of node pool {', '.join(unpriced)}")
 

@@ -5,6 +5,7 @@ What is not evaluated: rules in CEL (x-kubernetes-validations).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ def crd_schema(file: str, version: str, folder: str = "azure") -> Schema:
     document = yaml.safe_load((CRDS / folder / file).read_text(encoding="utf-8"))
     schemas = {item["name"]: item["schema"]["openAPIV3Schema"] for item in document["spec"]["versions"]}
     return Schema(schemas[version])
+
+
+def spec_schema(name: str) -> Schema:
+    """Schema of a custom resource of which `crds/<name>.json` has the spec alone."""
+    spec = json.loads((CRDS / f"{name}.json").read_text(encoding="utf-8"))["schema"]
+    return Schema({"type": "object", "properties": {"spec": spec}, "required": ["spec"]})
 
 
 def _check(schema: Mapping[str, Any], value: object, path: str) -> Iterator[str]:
@@ -78,6 +85,10 @@ def _check_bounds(schema: Mapping[str, Any], value: object, path: str) -> Iterat
             yield f"{path}: {value!r} does not match {schema['pattern']}"
         if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
             yield f"{path}: {value!r} is too short or too long"
+    elif isinstance(value, Mapping) and not (
+        schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value))
+    ):
+        yield f"{path}: {len(value)} fields are too few or too many"
     elif isinstance(value, list) and not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
         yield f"{path}: {len(value)} items are too few or too many"
     elif isinstance(value, (int, float)) and not (

@@ -24,8 +24,8 @@ from stacks.cluster import cluster_args
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.errors import ConfigError
 from stacks.node_pools import gpu_pool, node_pool_args
-from tests.contract import crd_schema
 from tests.contract.aws_requests import REQUESTS, node_group, objections
+from tests.contract.custom_resources import spec_schema
 from tests.unit.components.aws.aws_configs import ADMIN, random_environment
 from tests.unit.components.aws.conftest import AwsMocks
 from tests.unit.conftest import Engine, Registered
@@ -140,7 +140,7 @@ def test_karpenter_takes_every_object(everything: list[Registered]) -> None:
         kind = item.type.rpartition(":")[2]
         if kind in CUSTOM:
             checked[kind] += 1
-            assert list(crd_schema.violations(item.inputs["spec"], crd_schema.load(CUSTOM[kind]))) == [], item.name
+            assert list(spec_schema(CUSTOM[kind]).violations(item.inputs)) == [], item.name
     assert checked["NodePool"] == checked["EC2NodeClass"] > 1
 
 
@@ -167,9 +167,10 @@ def test_a_wrong_request_is_found(everything: list[Registered], change: dict[str
     [
         (("disruption", "consolidationPolicy"), "WhenIdle", "is none of"),
         (("disruption", "consolidateAfter"), "10 minutes", "does not match"),
-        (("template", "spec", "expireAfter"), 720, "not of type string"),
-        (("template", "spec", "taint"), [], "unknown"),
+        (("template", "spec", "expireAfter"), 720, "is no string"),
+        (("template", "spec", "taint"), [], "no such field"),
         (("limits",), {"nvidia.com/gpu": "many"}, "does not match"),
+        (("template", "metadata", "labels"), {f"label-{number}": "" for number in range(101)}, "too many"),
     ],
 )
 def test_a_wrong_object_is_found(
@@ -180,7 +181,7 @@ def test_a_wrong_object_is_found(
     def changed(part: Any, way: tuple[str, ...]) -> Any:
         return {**part, way[0]: changed(part.get(way[0], {}), way[1:])} if way else value
 
-    found = list(crd_schema.violations(changed(spec, path), crd_schema.load("nodepool")))
+    found = list(spec_schema("nodepool").violations({"spec": changed(spec, path)}))
     assert [line for line in found if violation in line], found
 
 

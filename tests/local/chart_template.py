@@ -22,6 +22,9 @@ NO_ENGINE = "127.0.0.1:1"
 
 LARGEST_ANSWER = 64 * 2**20
 
+Rendered = list[dict[str, Any]]
+"""The objects that the templates make of a release."""
+
 
 class TemplateError(Exception):
     """Helm refuses the values, or what the templates make of them; carries its text."""
@@ -34,7 +37,7 @@ class HelmTemplate:
         self._provider = provider
         self._chart = chart
 
-    def __call__(self, release: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def __call__(self, release: str, values: Mapping[str, Any]) -> Rendered:
         """The objects of a release.
 
         Args:
@@ -53,7 +56,7 @@ class HelmTemplate:
         except grpc.RpcError as error:
             raise TemplateError(error.details()) from error
         # `result` is a list of objects, whose whole numbers have become floats on the way.
-        rendered: list[dict[str, Any]] = _whole(json_format.MessageToDict(getattr(answer, "return"))["result"])
+        rendered: Rendered = _whole(json_format.MessageToDict(getattr(answer, "return"))["result"])
         return rendered
 
 

@@ -9,27 +9,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
-from pulumi_kubernetes import Provider
 
 from components.autoscaling.model_scaling import waiting_requests_query
 from components.labels import EnvironmentLabels
-from components.serving.base import ModelDeploymentArgs, ServingContext
 from components.serving.kv_offload import KvCacheServerArgs, KvOffloadArgs
 from components.serving.lora import LoraAdapter, LoraArgs
 from components.serving.production_stack.chart import installable
-from components.serving.production_stack.render import chart_values
-from components.serving.production_stack.values.check import OWNED, check_values, overlay
+from components.serving.production_stack.values.check import OWNED, check_values
 from components.serving.topologies import Disaggregated
+from tests.local.chart_releases import (
+    DEPLOYMENT,
+    MODEL,
+    OURS,
+    container,
+    kinds,
+    naive,
+    one,
+    ours,
+    platform,
+    pod,
+    variables,
+)
 from tests.local.chart_template import HelmTemplate, TemplateError, helm_template
 from tests.unit.components.promtool import expression, run, series
-from tests.unit.components.samples import CHAT, SCALING, cluster
+from tests.unit.components.samples import CHAT, SCALING
 
 CHART = os.environ.get("VLLM_STACK_CHART", "")
 pytestmark = [
@@ -37,19 +47,6 @@ pytestmark = [
     pytest.mark.skipif(not CHART, reason="VLLM_STACK_CHART does not name the folder of the chart vllm-stack"),
 ]
 
-Rendered = list[dict[str, Any]]
-MODEL = {
-    "name": "one",
-    "repository": "vllm/vllm-openai",
-    "tag": "v0.32.0",
-    "modelURL": "a/b",
-    "replicaCount": 2,
-    "requestCPU": 1,
-    "requestMemory": "1Gi",
-    "requestGPU": 1,
-    "vllmConfig": {"enablePrefixCaching": True},
-}
-DEPLOYMENT, OURS = "naive-one-deployment-vllm", "chat-engine-deployment-vllm"
 LONGEST_HOST_NAME = 63
 
 
@@ -57,53 +54,6 @@ LONGEST_HOST_NAME = 63
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HelmTemplate]:
     with helm_template(installable(Path(CHART)), tmp_path_factory.mktemp("home")) as made:
         yield made
-
-
-def naive(template: HelmTemplate, top: Mapping[str, Any] | None = None, **model: Any) -> Rendered:
-    """A release of one model, whose other values are `top`. A key of the model that is None is left out."""
-    spec = {key: value for key, value in {**MODEL, **model}.items() if value is not None}
-    return template("naive", overlay({"servingEngineSpec": {"modelSpec": [spec]}}, top or {}))
-
-
-def ours(
-    template: HelmTemplate,
-    args: ModelDeploymentArgs = CHAT,
-    context: ServingContext | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> Rendered:
-    """The release that the platform makes of a model deployment."""
-    values = chart_values(context or platform(), args, runtime_class="", extra=extra or {})
-    return template(args.name, values.render())
-
-
-def platform(**changes: Any) -> ServingContext:
-    """Nothing is registered: a provider is not needed."""
-    made = cluster(cast("Provider", None))
-    labels = EnvironmentLabels("dev")
-    return replace(ServingContext(cluster=made, labels=labels, gateway_host="gateway"), **changes)
-
-
-def kinds(objects: Rendered, kind: str) -> Rendered:
-    return [item for item in objects if item["kind"] == kind]
-
-
-def one(objects: Rendered, kind: str, name: str) -> dict[str, Any]:
-    (found,) = (item for item in kinds(objects, kind) if item["metadata"]["name"] == name)
-    return found
-
-
-def pod(objects: Rendered, name: str = OURS) -> dict[str, Any]:
-    spec: dict[str, Any] = one(objects, "Deployment", name)["spec"]["template"]["spec"]
-    return spec
-
-
-def container(objects: Rendered, name: str = OURS) -> dict[str, Any]:
-    made: dict[str, Any] = pod(objects, name)["containers"][0]
-    return made
-
-
-def variables(objects: Rendered, name: str = OURS) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in container(objects, name)["env"] if "value" in item}
 
 
 def refused(values: dict[str, Any], says: str) -> None:

@@ -12,8 +12,8 @@ from pulumi_aws import cloudwatch, eks, kms
 
 from components.base import Component
 from components.clouds.aws.identity import ServiceRole, ServiceRoleArgs
-from components.clouds.aws.names import digest
 from components.clouds.aws.places import partition
+from components.clouds.names import digest
 
 LOGS: Final = ("api", "audit", "authenticator")
 """The control plane's logs that say who did what; scheduler and controller manager say nothing of that."""

@@ -32,6 +32,9 @@ LOG_RETENTION_YEARS: Final = (2922, 3288, 3653)
 
 FEWEST_ZONES: Final = 2
 
+RFC_1918: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""Addresses of private networks."""
+
 SMALLEST_LUSTRE: Final = 1200
 LUSTRE_STEP: Final = 2400
 """Sizes of an FSx for Lustre file system on SSD, GiB."""
@@ -221,6 +224,15 @@ def _check_environment_zones(region: str, settings: AwsSettings) -> Iterator[Obj
             )
 
 
+def _private(cidr: str) -> bool:
+    try:
+        network = ipaddress.IPv4Network(cidr)
+    except ValueError:
+        return False
+    # Not `is_private`, which loopback and link-local addresses are too.
+    return any(network.subnet_of(block) for block in RFC_1918)
+
+
 def _check_settings(settings: AwsSettings) -> Iterator[Objection]:
     known = (*LOG_RETENTION_DAYS, *LOG_RETENTION_YEARS)
     if settings.log_retention_days not in known:
@@ -239,11 +251,7 @@ def _check_settings(settings: AwsSettings) -> Iterator[Objection]:
             message=f"is more than system_max_nodes, {settings.system_max_nodes}",
             fix=f"Lower it to {settings.system_max_nodes} or raise system_max_nodes.",
         )
-    try:
-        private = ipaddress.ip_network(settings.vpc_cidr).is_private
-    except ValueError:
-        private = False
-    if not private:
+    if not _private(settings.vpc_cidr):
         yield Objection(
             field="aws.vpc_cidr",
             value=settings.vpc_cidr,

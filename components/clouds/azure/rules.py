@@ -31,8 +31,6 @@ LARGEST_OS_DISK_GIB: Final = 2048
 ADDRESSES_PER_NODE: Final = 256
 """The overlay gives each node a /24 of the pods' network (concepts-network-azure-cni-overlay.md)."""
 
-MOST_AUTHORIZED_NETWORKS: Final = 200
-
 CAPACITY_RESERVATION_GROUP: Final = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/capacityReservationGroups/[^/]+",
     re.IGNORECASE,
@@ -220,7 +218,8 @@ def _check_machine(pool: PoolWish) -> Iterator[Objection]:
             yield Objection(field="zones", value=zone, message=message, choices=ZONES)
     if pool.disk_gib > LARGEST_OS_DISK_GIB:
         message = f"the disk of an AKS node has at most {LARGEST_OS_DISK_GIB} GiB"
-        yield Objection(field="disk_gib", value=pool.disk_gib, message=message)
+        fix = f"Lower it to {LARGEST_OS_DISK_GIB}."
+        yield Objection(field="disk_gib", value=pool.disk_gib, message=message, fix=fix)
     if pool.local_nvme:
         yield Objection(
             field="local_nvme",
@@ -290,6 +289,7 @@ def _check_system_pool(environment: EnvironmentWish) -> Iterator[Objection]:
             field="azure.system_pool.min_nodes",
             value=least,
             message=f"more than max_nodes, {most}",
+            fix=f"Lower it to {most} or raise max_nodes.",
         )
 
 

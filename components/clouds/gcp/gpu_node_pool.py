@@ -11,7 +11,7 @@ from pulumi_gcp import container
 
 from components.base import Component
 from components.clouds.gcp.machines import LOCAL_SSDS, accelerator_type, boot_disk_type
-from components.clouds.gcp.names import NODE_POOL, digest, shortened
+from components.clouds.gcp.names import NODE_POOL
 from components.clouds.gcp.node_config import (
     AUTOSCALER_OWNS,
     OAUTH_SCOPES,
@@ -21,6 +21,7 @@ from components.clouds.gcp.node_config import (
     shielded,
 )
 from components.clouds.gcp.settings import GcpSettings
+from components.clouds.names import digest, shortened
 from components.cluster import NodePoolArgs
 from components.scheduling import SharingMode
 
@@ -97,7 +98,7 @@ class GpuNodePool(Component):
         flexible = pool.reservation_kind in {"flex-start", "queued"}
         return container.NodePool(
             "-".join(part for part in (name, purchase.suffix) if part),
-            name=pool_name(pool, purchase),
+            name=pool_name(args, purchase),
             cluster=args.cluster,
             location=args.location,
             node_locations=list(pool.zones) or None,
@@ -121,11 +122,15 @@ class GpuNodePool(Component):
         )
 
 
-def pool_name(pool: NodePoolArgs, purchase: Purchase) -> str:
-    """Name at Google Cloud: another one for other machines, so that new nodes come before the old ones go."""
-    sharing = pool.gpus.sharing
+def pool_name(args: GkeNodePoolArgs, purchase: Purchase) -> str:
+    """Name at Google Cloud: another one for what a live pool cannot become, so that new nodes come before old ones go.
+
+    GKE changes neither the GPU driver nor the disk with images of nodes that are there.
+    """
+    pool, settings, sharing = args.pool, args.settings, args.pool.gpus.sharing
     machines = [pool.instance_type, purchase.capacity_type, pool.reservation_kind, pool.reservation_id]
     machines += [sharing.mode.value, sharing.profile, str(sharing.slices_per_gpu), str(pool.local_nvme)]
+    machines += [settings.driver.value, settings.image_cache_disk or ""]
     parts = (pool.gpus.name, purchase.suffix, digest(json.dumps(machines)))
     return shortened("-".join(part for part in parts if part), NODE_POOL)
 

@@ -60,8 +60,6 @@ SPOT_OR_FLEX_START_ONLY: Final = frozenset({"a3-highgpu-1g", "a3-highgpu-2g", "a
 NEVER_ON_DEMAND: Final = frozenset({"a3-ultragpu-8g", "a4-highgpu-8g"})
 HYPERDISK_ONLY: Final = frozenset({"a3-ultragpu-8g", "a4-highgpu-8g"})
 
-LOCAL_SSD_GIB: Final = 375
-
 
 def accelerator_type(accelerator: str, machine_type: str) -> str:
     """Google's name of the GPU in a machine.

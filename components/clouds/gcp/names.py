@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
+
+from components.clouds.names import shortened
 
 CLUSTER: Final = 40
 NODE_POOL: Final = 40
 SERVICE_ACCOUNT: Final = 30
 RESOURCE: Final = 63
 BUCKET: Final = 63
-DIGEST: Final = 6
 
 COMPUTE_CLASS: Final = "cloud.google.com/compute-class"
 """Label and taint of nodes that GKE makes for a ComputeClass; pods select by it."""
-
-
-def digest(text: str) -> str:
-    """A few characters that tell a text apart from others."""
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST]
-
-
-def shortened(name: str, longest: int) -> str:
-    """The name, cut and told apart by a digest of the whole where it is too long."""
-    return name if len(name) <= longest else f"{name[: longest - DIGEST - 1].rstrip('-')}-{digest(name)}"
 
 
 def environment_name(environment: str, suffix: str, longest: int) -> str:

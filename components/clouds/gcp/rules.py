@@ -63,11 +63,13 @@ class GcpRules:
         yield from _check_sharing(pool)
         yield from _check_auto(pool)
         if pool.local_nvme and pool.instance_type not in LOCAL_SSDS:
-            yield Objection(field="local_nvme", value=True, message=f"{pool.instance_type} takes no local SSD")
+            message = f"{pool.instance_type} takes no local SSD"
+            yield Objection(field="local_nvme", value=True, message=message, choices=("false",))
         region = environment.region or DEFAULT_REGION
         for index, zone in enumerate(pool.zones):
             if not zone.startswith(f"{region}-"):
-                yield Objection(field=f"zones[{index}]", value=zone, message=f"no zone of the region {region}")
+                message = f"no zone of the region {region}"
+                yield Objection(field=f"zones[{index}]", value=zone, message=message, fix="Change it or the region.")
 
     def check_environment(self, environment: EnvironmentWish) -> Iterator[Objection]:
         """The project is named, places and addresses fit together."""
@@ -81,7 +83,8 @@ class GcpRules:
             yield Objection(field="gcp.zone", value=settings.zone, message=message, fix="Change it or the region.")
         if settings.system_min_nodes > settings.system_max_nodes:
             message = f"is more than system_max_nodes, {settings.system_max_nodes}"
-            yield Objection(field="gcp.system_min_nodes", value=settings.system_min_nodes, message=message)
+            fix = f"Lower it to {settings.system_max_nodes} or raise system_max_nodes."
+            yield Objection(field="gcp.system_min_nodes", value=settings.system_min_nodes, message=message, fix=fix)
         yield from _check_networks(settings)
         yield from _check_weights(environment, settings)
         yield from too_small_for_the_models("gcp.filestore_capacity_gib", settings.filestore_capacity_gib, environment)
@@ -142,7 +145,8 @@ def _check_reservation(pool: PoolWish, settings: GcpSettings) -> Iterator[Object
 def _check_sharing(pool: PoolWish) -> Iterator[Objection]:
     if pool.sharing == "mig" and pool.mig_profile.startswith("4g."):
         message = "GKE cuts whole GPUs into equal slices, of which 4g is none"
-        yield Objection(field="sharing.profile", value=pool.mig_profile, message=message)
+        fix = "Choose the GPU's profile 3g or 7g."
+        yield Objection(field="sharing.profile", value=pool.mig_profile, message=message, fix=fix)
     if pool.sharing == "mps":
         message = "GKE's MPS is reached over the node's IPC namespace, which pods of an environment may not share"
         fix = "Pod security `baseline` forbids it: use time-slicing."
@@ -168,7 +172,8 @@ def _check_networks(settings: GcpSettings) -> Iterator[Objection]:
         try:
             found[field] = ip_network(value)
         except ValueError as error:
-            yield Objection(field=f"gcp.{field}", value=value, message=f"is no network ({error})")
+            fix = "Give its first address and its size, such as 10.0.0.0/20."
+            yield Objection(field=f"gcp.{field}", value=value, message=f"is no network ({error})", fix=fix)
     for (field, network), (other, second) in combinations(found.items(), 2):
         if network.overlaps(second):
             message = f"overlaps with {field}, {network}"
@@ -188,7 +193,8 @@ def _check_weights(environment: EnvironmentWish, settings: GcpSettings) -> Itera
         )
     if settings.filestore_tier is FilestoreTier.BASIC_SSD and settings.filestore_capacity_gib < BASIC_SSD_GIB:
         message = f"BASIC_SSD has {BASIC_SSD_GIB} GiB or more"
-        yield Objection(field="gcp.filestore_capacity_gib", value=settings.filestore_capacity_gib, message=message)
+        value, fix = settings.filestore_capacity_gib, f"Set it to {BASIC_SSD_GIB} or choose another gcp.filestore_tier."
+        yield Objection(field="gcp.filestore_capacity_gib", value=value, message=message, fix=fix)
 
 
 RULES: Final[CloudRules] = GcpRules()

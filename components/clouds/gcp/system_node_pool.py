@@ -10,9 +10,9 @@ import pulumi
 from pulumi_gcp import container
 
 from components.base import Component
-from components.clouds.gcp.names import digest
 from components.clouds.gcp.node_config import AUTOSCALER_OWNS, OAUTH_SCOPES, gke_metadata, shielded
 from components.clouds.gcp.settings import GcpSettings
+from components.clouds.names import digest
 from components.labels import NODE_POOL
 from components.scheduling import SYSTEM_POOL
 

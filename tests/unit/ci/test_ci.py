@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,36 @@ def test_of_a_preview_that_never_began_the_error_is_in_the_comment() -> None:
     text = comment("prod", plan(1), None, "error: no credentials for the backend\n")
     assert ":x: the preview failed" in text
     assert "```text\nerror: no credentials for the backend\n```" in text
+
+
+# The step of a pull request
+
+PYTHON_DOUBLE = """#!/bin/sh
+case "$2 $3" in
+  "stacks plan") echo "{\\"arguments\\": \\"$*\\"}" ;;
+esac
+"""
+
+
+def test_the_plan_of_before_is_found_in_a_repository_that_has_more_than_this_project(tmp_path: Path) -> None:
+    """With doubles of `python` and `pulumi`; git is real."""
+    project, programs = tmp_path / "team" / "platform", tmp_path / "bin"
+    for folder in (project / "ci", programs):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "ci/pull_request.sh", project / "ci")
+    for name, text in (("python", PYTHON_DOUBLE), ("pulumi", "#!/bin/sh\n")):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    stack = project / "Pulumi.prod.yaml"
+    stack.write_text("before: true\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-C", str(tmp_path)]
+    for words in (["init", "--quiet"], ["add", "team"], ["commit", "--quiet", "-m", "before"]):
+        subprocess.run([*git, *words], check=True)
+    stack.write_text("before: false\n")
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(["ci/pull_request.sh", "prod", "prod", "HEAD"], cwd=project, env=environment, check=True)
+    assert (project / "ci-output/base/Pulumi.prod.yaml").read_text() == "before: true\n"
+    assert "-C ci-output/base" in (project / "ci-output/plan-before.json").read_text()
 
 
 # The workflows

@@ -82,6 +82,14 @@ async def test_files_are_those_of_the_objects(fixture: Fixture) -> None:
     assert fixture.files == []
 
 
+async def test_rules_that_went_while_nobody_watched_are_unloaded(fixture: Fixture) -> None:
+    await fixture.loader.replace_all(fixture.session, [rules("a"), rules("b")])
+    before = fixture.prometheus.reloads
+    await fixture.loader.replace_all(fixture.session, [rules("b")])
+    assert fixture.files == ["inference-dev_b.yaml"]
+    assert fixture.prometheus.reloads == before + 1
+
+
 async def test_nobody_else_reads_them(fixture: Fixture) -> None:
     await fixture.loader.write(fixture.session, rules("a"))
     (path,) = fixture.loader.folder.iterdir()

@@ -6,14 +6,11 @@ Not proven here: the real API server's own checks of what is written (the embedd
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.node_agent.processes import ProcessIdentity
 from tests.unit.node_agent.node_doubles import (
     HOST_IP,
     SLEEP,
@@ -23,65 +20,25 @@ from tests.unit.node_agent.node_doubles import (
     running_agent,
     script,
 )
+from tests.unit.node_agent.node_pods import (
+    POD_IP,
+    SERVER,
+    STUBBORN,
+    TCP,
+    alive,
+    is_ready,
+    log_of,
+    pid_of,
+    records,
+)
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Listens on the pod's address; on SIGTERM says so and ends. (It waits for the signal: a handler of
-# Python's runs too late when the signal comes just before a system call.)
-SERVER = """
-import os, signal, socket, threading
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-server = socket.create_server((os.environ["POD_IP"], 8000))
-def serve():
-    while True: server.accept()[0].close()
-threading.Thread(target=serve, daemon=True).start()
-print("listening", flush=True)
-signal.sigwait({signal.SIGTERM})
-print("SIGTERM", flush=True)
-"""
-# Says each SIGTERM and goes on.
-STUBBORN = """
-import signal
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-print("up", flush=True)
-while signal.sigwait({signal.SIGTERM}): print("no", flush=True)
-"""
-POD_IP = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-TCP = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
-
-
-def log_of(state: Path, name: str, restart: int = 0, container: str = "main") -> str:
-    found = list(state.glob(f"pods/shop_{name}_*/{container}/{restart}.log"))
-    return found[0].read_text() if found else ""
-
-
-def pid_of(state: Path, name: str) -> int:
-    """The process of a pod's container, from the agent's record."""
-    record = next(state.glob(f"pods/shop_{name}_*/record.json"))
-    return int(json.loads(record.read_text())["containers"]["main"]["state"]["pid"])
-
-
-def folders(state: Path) -> list[str]:
-    return sorted(path.name for path in (state / "pods").iterdir())
-
 
 def content(path: Path) -> str:
     return path.read_text()
-
-
-def records(state: Path) -> list[Path]:
-    """Pods that the agent has not forgotten."""
-    return list(state.glob("pods/*/record.json"))
-
-
-def alive(pid: int) -> bool:
-    return ProcessIdentity.of(pid) is not None
-
-
-async def is_ready(api: FakeApi, name: str) -> None:
-    await eventually(lambda: api.condition(name, "Ready") == "True", f"{name} ready")
 
 
 async def test_a_pod_from_its_node_to_its_end(api: FakeApi, state: Path) -> None:
@@ -316,23 +273,6 @@ async def test_a_container_that_fails_its_liveness_probe_is_ended_in_order_and_r
         await eventually(lambda: api.deleted == ["web"])
 
 
-async def test_a_removed_object_takes_its_processes_with_it_at_once(api: FakeApi, state: Path) -> None:
-    async with running_agent(api, state):
-        for name in ("watched", "listed"):
-            api.add_pod(make_pod(name, container=script(STUBBORN)))
-            await is_ready(api, name)
-        pids = [pid_of(state, name) for name in ("watched", "listed")]
-        api.remove("watched")
-        await eventually(lambda: not alive(pids[0]), "the end of the process")
-        api.outage = True  # the second removal is seen in a list only
-        api.break_watches()
-        api.remove("listed")
-        assert alive(pids[1])
-        api.outage = False
-        await eventually(lambda: not alive(pids[1]), "the end of the other process")
-        assert api.deleted == []
-
-
 async def test_a_second_deletion_shortens_the_first(api: FakeApi, state: Path) -> None:
     async with running_agent(api, state):
         api.add_pod(make_pod(container=script(STUBBORN)))
@@ -342,61 +282,3 @@ async def test_a_second_deletion_shortens_the_first(api: FakeApi, state: Path) -
         api.begin_deletion("web", 0)
         await eventually(lambda: api.deleted == ["web"])
         assert api.patches[-1][1]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
-
-
-async def test_pods_go_on_while_the_api_is_away_and_their_changes_are_told_afterwards(
-    api: FakeApi, state: Path
-) -> None:
-    async with running_agent(api, state):
-        api.add_pod(make_pod(container=SLEEP))
-        await is_ready(api, "web")
-        pid = pid_of(state, "web")
-        api.outage = True
-        api.break_watches()
-        os.kill(pid, signal.SIGKILL)
-        again = await eventually(lambda: pid_of(state, "web") if pid_of(state, "web") != pid else None, "a restart")
-        assert alive(again)
-        assert api.container("web")["restartCount"] == 0
-        api.outage = False
-        await eventually(lambda: api.container("web")["restartCount"] == 1, "the news")
-        assert api.container("web")["lastState"]["terminated"]["exitCode"] == 137
-        api.begin_deletion("web", 0)
-        await eventually(lambda: api.deleted == ["web"])
-
-
-async def test_a_later_agent_takes_over_what_runs_and_clears_away_what_is_gone(api: FakeApi, state: Path) -> None:
-    container = script(SERVER) | {"env": [POD_IP], "readinessProbe": TCP}
-    async with running_agent(api, state):
-        for name in ("stays", "goes", "ends", "dies"):
-            api.add_pod(make_pod(name, container=container if name == "stays" else SLEEP))
-            await is_ready(api, name)
-        before = api.container("stays")
-    pids = {name: pid_of(state, name) for name in ("stays", "goes", "ends", "dies")}
-    assert [alive(pid) for pid in pids.values()] == [True] * 4
-    api.remove("goes")
-    api.begin_deletion("ends", 5)
-    os.kill(pids["dies"], signal.SIGKILL)
-    os.waitpid(pids["dies"], 0)  # noqa: ASYNC222 - it was killed; process 1 would do this
-    api.patches.clear()
-    async with running_agent(api, state):
-        await eventually(lambda: api.deleted == ["ends"] and not alive(pids["goes"]), "the two ends")
-        await eventually(lambda: api.container("dies")["restartCount"] == 1, "the restart")
-        lost = api.container("dies")["lastState"]["terminated"]
-        assert (lost["exitCode"], lost["reason"]) == (137, "ContainerStatusUnknown")
-        assert api.container("stays") == before
-        ready = [
-            next(c["status"] for c in body["conditions"] if c["type"] == "Ready")
-            for name, body in api.patches
-            if name == "stays"
-        ]
-        assert set(ready) == {"True"}
-        assert pid_of(state, "stays") == pids["stays"]
-        # It is looked after again: its end is seen, its restart comes.
-        os.kill(pids["stays"], signal.SIGKILL)
-        await eventually(lambda: api.container("stays")["restartCount"] == 1, "the restart")
-        await is_ready(api, "stays")
-        for name in ("stays", "dies"):
-            api.begin_deletion(name, 0)
-        await eventually(lambda: sorted(api.deleted) == ["dies", "ends", "stays"])
-    assert not records(state)
-    assert folders(state) == [f"shop_{name}_uid-{name}" for name in ("dies", "ends", "goes", "stays")]

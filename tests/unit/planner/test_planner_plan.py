@@ -294,10 +294,30 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "weights                           32.85 (the whole model: 131.42)" in shown
     assert main(["size", LLAMA.key, "--gpu", "a100-40", "--mig-profile", "3g.20gb"]) == 0
     assert "no measured row backs this" in capsys.readouterr().out
-    assert main(["size", LLAMA.key, "--gpu", "l4", "--concurrency", "0"]) == 2
-    assert main(["size", LLAMA.key, "--gpu", "l4", "--pipeline-parallel", "0"]) == 2
-    assert "pipeline_parallel is 0; it must be 1 or more" in capsys.readouterr().err
     assert main(["rank", LLAMA.key, "--prices", "nowhere.toml"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "value", "kind"),
+    [
+        (["size", "--gpu", "l4"], "--concurrency", "0", "a whole number of 1 or more"),
+        (["size", "--gpu", "l4"], "--pipeline-parallel", "0", "a whole number of 1 or more"),
+        (["size", "--gpu", "l4"], "--max-model-len", "0", "a whole number of 1 or more"),
+        (["size", "--gpu", "l4"], "--replicas-per-gpu", "1.5", "a whole number of 1 or more"),
+        (["rank"], "--output-tokens", "0", "a number above 0"),
+        (["rank"], "--input-tokens", "nan", "a number above 0"),
+        (["rank"], "--requests-per-second", "-1", "a number above 0"),
+        (["rank"], "--budget", "much", "a number above 0"),
+        (["rank"], "--top", "-1", "a whole number of 1 or more"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_a_wrong_question(
+    capsys: pytest.CaptureFixture[str], command: list[str], flag: str, value: str, kind: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, LLAMA.key, f"{flag}={value}"])
+    assert ended.value.code == 2
+    assert f"argument {flag}: {value!r} must be {kind}" in capsys.readouterr().err
 
 
 def random_model(spread: random.Random) -> Model:

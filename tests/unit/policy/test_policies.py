@@ -7,6 +7,7 @@ engine tests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from tests.unit.policy.resources import (
     deployment,
     eks_pool,
     gke_pool,
+    namespace,
+    network_policy,
     release,
     scaled,
     service,
@@ -151,6 +154,35 @@ def test_a_message_never_repeats_the_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        (["--api-key", "in-plain-text"], ["argument 1 (--api-key)"]),
+        (["--api-key", "$(API_KEY)"], []),
+        (["--api-key", "--port=8000"], []),
+        (["serve", "hf_abcdefghijklmnopqrstuvwx"], ["argument 1"]),
+        (["sk-abcdefghijklmnopqrstuvwx=="], ["argument 0"]),
+        (["--max-num-batched-tokens", "4096"], []),
+    ],
+)
+def test_a_secret_in_an_argument_of_its_own_is_found(words: list[str], places: list[str]) -> None:
+    planted = deployment("x", "containers/0/args", words)
+    expected = [f"{place} holds a secret in plain text" for place in places]
+    messages = said("secrets-by-reference", planted)
+    assert [message.partition(": ")[2] for message in messages] == expected
+    values = {"servingEngineSpec": {"modelSpec": [{"name": "chat", "vllmConfig": {"extraArgs": words}}]}}
+    messages = said("secrets-by-reference", release("vllm", "vllm-stack", "0.1.12", values))
+    assert [message.partition(": ")[2] for message in messages] == expected
+
+
+def test_a_network_policy_that_lets_everybody_in_closes_nothing() -> None:
+    open_to_all = changed(network_policy({}).inputs, "spec/ingress", [{}])
+    named = changed(network_policy({}).inputs, "spec/ingress", [{"from": [{"podSelector": {}}]}])
+    for inputs, found in ((open_to_all, 1), (named, 0)):
+        policy = replace(network_policy({}), inputs=inputs)
+        assert len(said("network-policy-present", deployment("x"), policy, namespace("planted"))) == found
+
+
+@pytest.mark.parametrize(
     ("digests", "image", "fires"),
     [
         ("off", "acme/engine:1.2", False),
@@ -176,6 +208,12 @@ def test_the_cost_is_the_plans_where_the_stack_exports_one() -> None:
     assert said("cost-within-budget", stack) == [
         "the environment may cost $400.00 per hour by the plan, $250.00 are allowed"
     ]
+
+
+def test_a_plan_with_pools_without_a_price_is_a_doubt_about_the_cost() -> None:
+    plan = {"hourly_max": 4.0, "unpriced_pools": ["odd"]}
+    with pytest.raises(UnknownValueError, match="the price of node pool odd"):
+        said("cost-within-budget", Resource(type="pulumi:pulumi:Stack", name="s", inputs={"plan": plan}))
 
 
 def test_a_karpenter_pool_is_limited_by_its_gpus_and_its_capacity_types_count() -> None:
@@ -212,6 +250,37 @@ def test_mig_is_judged_by_each_clouds_rules(pool: Resource, says: str) -> None:
     assert says in "".join(messages)
 
 
+def compute_class(**sharing: Any) -> Resource:
+    gpu = {"type": "nvidia-l4", "count": 1, **({"gpuSharing": sharing} if sharing else {})}
+    spec = {"priorities": [{"machineType": "g2-standard-12", "gpu": gpu}]}
+    return Resource(type="kubernetes:cloud.google.com/v1:ComputeClass", name="c", inputs={"spec": spec}, urn="urn:c")
+
+
+@pytest.mark.parametrize(
+    ("pool", "fires"),
+    [
+        (gke_pool("t", {"gpuSharingConfig": {"gpuSharingStrategy": "TIME_SHARING"}}), True),
+        (gke_pool("t", {"gpuSharingConfig": {"gpuSharingStrategy": "MPS"}}), False),
+        (compute_class(sharingStrategy="TIME_SHARING"), True),
+        (compute_class(sharingStrategy="MPS"), False),
+        (compute_class(), False),
+    ],
+)
+def test_time_slicing_is_found_by_gkes_own_word_for_it(pool: Resource, *, fires: bool) -> None:
+    assert bool(said("no-time-slicing", pool, production=True)) == fires
+
+
+def test_mig_of_a_compute_class_is_judged() -> None:
+    assert "NVIDIA L4 cannot be split by MIG" in said("mig-supported", compute_class(gpuPartitionSize="1g.5gb"))[0]
+
+
+def test_a_type_with_its_api_version_is_the_same_type() -> None:
+    pool = aks_pool("v", gpuInstanceProfile="MIG1g", osSku="AzureLinux")
+    versioned = replace(pool, type="azure-native:containerservice/v20250901:AgentPool")
+    assert said("mig-supported", versioned) == said("mig-supported", pool) != []
+    assert said("required-tags", replace(versioned, inputs={})) == ["tags: without owner or team"]
+
+
 # Settings
 
 
@@ -222,6 +291,11 @@ def test_settings_that_do_not_exist_or_have_the_wrong_type_are_named() -> None:
     with pytest.raises(SettingsError, match="setting max_nodes is 'many'; it must be a value of type integer"):
         read_settings(rule, {"max_nodes": "many"})
     assert read_settings(rule, {"max_nodes": 7.0}).max_nodes == 7
+
+
+def test_a_setting_that_is_not_among_its_choices_does_not_pass_for_off() -> None:
+    with pytest.raises(SettingsError, match="digests is 'every'; it must be one of off, outside-the-lock, all"):
+        read_settings(BY_NAME["image-pinned"], {"digests": "every"})
 
 
 def test_every_setting_has_a_type_a_default_and_a_description() -> None:

@@ -61,11 +61,11 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def build(clone: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the builder of the clone."""
+def build(clone: Path, *tools: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the builder of the clone, for these tools or all."""
     base = clone.parent
     return subprocess.run(
-        [sys.executable, str(clone / "build.py")],
+        [sys.executable, str(clone / "build.py"), *tools],
         env={
             "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
             "INFERENCE_PLATFORM_CACHE": str(base / "cache"),
@@ -100,6 +100,12 @@ def test_a_changed_sum_builds_that_tool_alone(clone: Path) -> None:
     result = build(clone)
     assert "building 1 of 2 tools" in result.stdout
     assert builds(clone) == 3
+
+
+def test_building_one_tool_leaves_the_links_of_the_others(clone: Path) -> None:
+    build(clone)
+    assert build(clone, "first").returncode == 0
+    assert sorted(path.name for path in (clone.parent / "build" / "tools" / "bin").iterdir()) == ["first", "second"]
 
 
 def test_a_tool_without_packages_is_its_files(clone: Path) -> None:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.clouds.aws.cloud import CLOUD
-from components.clouds.aws.names import DIGEST, NODE_GROUP_PREFIX, prefix, shortened
+from components.clouds.aws.names import NODE_GROUP_PREFIX, prefix
+from components.clouds.names import DIGEST, shortened
 from components.cluster import NodePoolArgs
 from components.labels import NODE_POOL
 from components.scheduling import GpuPool, SharingMode

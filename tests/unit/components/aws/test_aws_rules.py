@@ -134,6 +134,7 @@ def test_pools_go_where_the_network_is() -> None:
         ({"log_retention_days": 91}, "us-east-1", "aws.log_retention_days", "no retention"),
         ({"system_min_nodes": 9}, "us-east-1", "aws.system_min_nodes", "more than system_max_nodes, 6"),
         ({"vpc_cidr": "10.64.1.0/16"}, "us-east-1", "aws.vpc_cidr", "no private network"),
+        ({"vpc_cidr": "127.0.0.0/16"}, "us-east-1", "aws.vpc_cidr", "no private network"),
         ({"vpc_cidr": "8.8.0.0/16"}, "us-east-1", "aws.vpc_cidr", "no private network"),
         ({"lustre_gib": 3600}, "us-east-1", "aws.lustre_gib", "a multiple of 2,400"),
     ],

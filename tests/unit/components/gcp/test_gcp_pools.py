@@ -192,6 +192,18 @@ def test_other_machines_are_another_pool_and_more_nodes_are_the_same(engine: Eng
     assert len(set(names)) == 3
 
 
+@pytest.mark.parametrize(
+    "other", [{"driver": DriverVersion.LATEST}, {"image_cache_disk": "global/images/vllm"}], ids=str
+)
+def test_another_driver_or_disk_with_images_is_another_pool_too(engine: Engine, other: dict[str, Any]) -> None:
+    """The provider replaces the pool for both, and with the same name it would take the old one away first."""
+    names = []
+    for settings in (SETTINGS, SETTINGS.model_copy(update=other)):
+        build(engine, POOL, settings=settings)
+        names.append(node_pool(engine)["name"])
+    assert names[0] != names[1]
+
+
 def test_a_pool_of_the_longest_name(engine: Engine) -> None:
     long = replace(POOL, gpus=replace(H100, name="p" * 40), capacity_type="spot-with-fallback")
     build(engine, long)

@@ -148,7 +148,8 @@ def test_a_compute_class_keeps_no_nodes() -> None:
 
 def test_sharing() -> None:
     assert of("a3-highgpu-8g", sharing={"mode": "mig", "profile": "4g.40gb"}) == [
-        "node_pools[0].sharing.profile: GKE cuts whole GPUs into equal slices, of which 4g is none (got '4g.40gb')."
+        "node_pools[0].sharing.profile: GKE cuts whole GPUs into equal slices, of which 4g is none (got '4g.40gb'). "
+        "Choose the GPU's profile 3g or 7g."
     ]
     mps = {"mode": "mps", "replicas": 2}
     assert of("g2-standard-48", sharing=mps) == [
@@ -160,12 +161,13 @@ def test_sharing() -> None:
 def test_places_and_addresses() -> None:
     settings = {**GCP, "zone": "europe-west4-a", "pods_cidr": "10.0.0.0/14", "nodes_cidr": "10.0.0.1/20"}
     assert lines(gcp=settings, **{f"{POOL}zones": ["us-central1-a", "europe-west4-a"]}) == [
-        "node_pools[0].zones[1]: no zone of the region us-central1 (got 'europe-west4-a').",
+        "node_pools[0].zones[1]: no zone of the region us-central1 (got 'europe-west4-a'). Change it or the region.",
         "gcp.zone: no zone of the region us-central1 (got 'europe-west4-a'). Change it or the region.",
-        "gcp.nodes_cidr: is no network (10.0.0.1/20 has host bits set) (got '10.0.0.1/20').",
+        "gcp.nodes_cidr: is no network (10.0.0.1/20 has host bits set) (got '10.0.0.1/20'). Give its first address "
+        "and its size, such as 10.0.0.0/20.",
     ]
     assert lines(gcp={**GCP, "services_cidr": "10.4.0.0/20", "system_min_nodes": 9}) == [
-        "gcp.system_min_nodes: is more than system_max_nodes, 5 (got 9).",
+        "gcp.system_min_nodes: is more than system_max_nodes, 5 (got 9). Lower it to 5 or raise system_max_nodes.",
         "gcp.services_cidr: overlaps with pods_cidr, 10.4.0.0/14 (got '10.4.0.0/20'). Choose networks apart.",
     ]
 
@@ -178,7 +180,8 @@ def test_weights() -> None:
     assert lines(weights={"store": "shared-files"}) == []
     assert lines(weights={"store": "shared-files"}, gcp={**GCP, "filestore_tier": "BASIC_SSD"}) == [
         "gcp.filestore_tier: is in one zone, and gcp.zone names none (got 'BASIC_SSD'); choose from REGIONAL.",
-        "gcp.filestore_capacity_gib: BASIC_SSD has 2560 GiB or more (got 1024).",
+        "gcp.filestore_capacity_gib: BASIC_SSD has 2560 GiB or more (got 1024). Set it to 2560 or choose another "
+        "gcp.filestore_tier.",
     ]
 
 
