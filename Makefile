@@ -42,7 +42,7 @@ unit: venv ## Tests without engine or cluster
 	@$(VENV)/bin/pytest -m unit -n auto --dist worksteal tests/unit tests/contract
 
 engine: venv tools policy-venv ## Tests with the real Pulumi engine
-	@$(VENV)/bin/pytest -m engine tests/engine
+	@$(VENV)/bin/pytest -m engine -n auto --dist loadfile tests/engine
 
 local: venv tools ## Tests on an embedded cluster of their own, end to end
 	@$(VENV)/bin/pytest -m local tests/local
