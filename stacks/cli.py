@@ -95,7 +95,7 @@ def validate(
         report = {"valid": True, **summary.to_json(), "environment": environment}
         print(json.dumps(report, indent=2))
         return
-    from stacks.tables import print_summary
+    from stacks.summary_tables import print_summary
 
     print_summary(summary)
 

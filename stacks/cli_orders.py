@@ -133,13 +133,14 @@ def key(
         secret = f"sk-{secrets.token_urlsafe(32)}"
         digest = hashlib.sha256(secret.encode()).hexdigest()
         with environment.alone("key", work.say):
+            # Read first: a key in a file that no environment knows would stand in the way of the next attempt.
+            order: Order = environment.order
             try:
                 descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
                 refuse(f"{to} exists already")
             with os.fdopen(descriptor, "w") as file:
                 file.write(secret + "\n")
-            order: Order = environment.order
             hashes = (*order.api_key_hashes, digest)
             environment.write(order.model_copy(update={"api_key_hashes": hashes}))
         result = {"environment": name, "file": str(to), "sha256": digest}

@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-NARROWEST = 110
-"""Columns to use where the output is not a terminal: files and pipes do not wrap."""
+from stacks.console import console
 
 LINE = 200
 """Longest value of an output that is shown whole."""
-
-
-def console() -> Console:
-    """Standard output; files and pipes do not wrap as early as a terminal."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(NARROWEST, found.width))
 
 
 def print_order(row: dict[str, Any]) -> None:
@@ -70,6 +63,6 @@ def print_catalog(rows: dict[str, Any]) -> None:
     table = Table("template", "description", "models", "replicas", "at most $/h", "life", box=None)
     for name, row in rows.items():
         choices = row["choices"]
-        cells = (name, row["description"], ", ".join(choices["models"]), str(choices["max_replicas"]))
+        cells = (name, escape(row["description"]), ", ".join(choices["models"]), str(choices["max_replicas"]))
         table.add_row(*cells, f"{row['dollars_per_hour']:.2f}", f"{row['ttl_hours']:g} h")
     console().print(table)

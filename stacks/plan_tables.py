@@ -4,36 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from stacks.console import console, table
 
 NARROWEST = 140
-"""Columns to use where the output is not a terminal: files and pipes do not wrap."""
-
-
-def console() -> Console:
-    """A console that does not wrap where it is not a terminal."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(NARROWEST, found.width))
-
-
-def table(title: str, left: tuple[str, ...], right: tuple[str, ...], rows: list[list[str]]) -> Table:
-    """A plain table."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in left:
-        made.add_column(name, overflow="fold")
-    for name in right:
-        made.add_column(name, justify="right")
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+"""Columns to use where the output is not a terminal: the widest of these tables."""
 
 
 def print_plan(plan: dict[str, Any]) -> None:
     """Print a plan in its JSON form."""
-    out = console()
+    out = console(NARROWEST)
     out.print(f"Plan of {plan['environment']} on {plan['cloud']}", markup=False)
     out.print(table("Node pools", ("pool", "instance type", "GPUs", "capacity"), POOL_RIGHT, _pools(plan)))
     out.print(table("Models, per replica", ("model", "on"), MODEL_RIGHT, _models(plan)))
@@ -186,9 +165,9 @@ def print_diff(changes: list[tuple[str, object, object]]) -> None:
     """Print what changed between two plans."""
     rows = [[path, _shown(old), _shown(new), _change(old, new)] for path, old, new in changes]
     if not rows:
-        console().print("The plans are alike.")
+        console(NARROWEST).print("The plans are alike.")
         return
-    console().print(table("Changes", ("what",), ("before", "after", "change"), rows))
+    console(NARROWEST).print(table("Changes", ("what",), ("before", "after", "change"), rows))
 
 
 def _shown(value: object) -> str:

@@ -14,6 +14,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.base import Component
+from components.labels import Workload
 
 CERTIFICATE_SECRET: Final = "gateway-tls"  # noqa: S105 - a name
 """What cert-manager writes the certificate to."""
@@ -21,6 +22,7 @@ CERTIFICATE_SECRET: Final = "gateway-tls"  # noqa: S105 - a name
 GATEWAY_API: Final = "gateway.networking.k8s.io/v1"
 CERT_MANAGER_API: Final = "cert-manager.io/v1"
 HTTPS_PORT: Final = 443
+LISTENER: Final = "https"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ def entrance_spec(tls: TlsArgs) -> dict[str, Any]:
         "gatewayClassName": tls.gateway_class,
         "listeners": [
             {
-                "name": "https",
+                "name": LISTENER,
                 "protocol": "HTTPS",
                 "port": HTTPS_PORT,
                 "hostname": tls.host,
@@ -157,10 +159,9 @@ def entrance_spec(tls: TlsArgs) -> dict[str, Any]:
 
 def route_spec(tls: TlsArgs, service: str, port: int) -> dict[str, Any]:
     """The spec of an HTTPRoute: everything to the gateway's Service, for as long as it takes."""
+    group, _, _ = GATEWAY_API.partition("/")
     return {
-        "parentRefs": [
-            {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gateway", "sectionName": "https"}
-        ],
+        "parentRefs": [{"group": group, "kind": "Gateway", "name": str(Workload.GATEWAY), "sectionName": LISTENER}],
         "hostnames": [tls.host],
         "rules": [
             {

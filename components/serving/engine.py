@@ -115,14 +115,27 @@ def startup_probe(budget_seconds: int, program: EngineProgram | None = None) -> 
     """
     if program is not None and not program.has_python:
         return http_probe(program.health_path, own_port(program), period=1, failures=budget_seconds)
-    run = math.ceil(budget_seconds / STARTUP_PROBE_RUNS)
-    wait = f"{run - PROBE_PAUSE_SECONDS:g}"
     return ProbeArgs(
-        exec_=ExecActionArgs(command=["python3", "-IS", "-c", WAIT_UNTIL_HEALTHY, str(PORT), wait]),
+        exec_=ExecActionArgs(command=waiting_command(budget_seconds)),
         period_seconds=1,
-        timeout_seconds=run + 5,
+        timeout_seconds=waiting_timeout(budget_seconds),
         failure_threshold=STARTUP_PROBE_RUNS,
     )
+
+
+def waiting_command(budget_seconds: int) -> list[str]:
+    """What one run of the start-up probe executes."""
+    seconds = f"{_run_seconds(budget_seconds) - PROBE_PAUSE_SECONDS:g}"
+    return ["python3", "-IS", "-c", WAIT_UNTIL_HEALTHY, str(PORT), seconds]
+
+
+def waiting_timeout(budget_seconds: int) -> int:
+    """Seconds after which the kubelet ends a run; it ends by itself before, or says nothing in the events."""
+    return _run_seconds(budget_seconds) + 5
+
+
+def _run_seconds(budget_seconds: int) -> int:
+    return math.ceil(budget_seconds / STARTUP_PROBE_RUNS)
 
 
 def simulation_annotations(simulation: SimulationArgs | None) -> dict[str, str]:

@@ -174,8 +174,9 @@ def main(order: str) -> None:
     for model in wanted["models"]:
         try:
             print(store(model, Path(wanted["hub"]), scratch), flush=True)
-        except (StoreError, OSError) as error:
-            # The client's own errors, of a model that is gated or a revision that is not there, are OSErrors.
+        except Exception as error:
+            # Errors of a model that is gated or a revision that is not there are OSErrors; those of a hub that cannot
+            # be reached are of the HTTP library that the client has (httpx2.ConnectError), of no common kind.
             text = str(error) if isinstance(error, StoreError) else f"{model['id']}: {type(error).__name__}: {error}"
             sys.exit(" ".join(text.split()))
 

@@ -24,6 +24,9 @@ CLAIM: Final = "weights"
 MOUNT: Final = "/weights"
 """Where the claim is mounted, and Hugging Face's home (HF_HOME) in every pod that mounts it."""
 
+HUB: Final = f"{MOUNT}/hub"
+"""The part of it with the models (HF_HUB_CACHE)."""
+
 
 class WeightsClaim(Component):
     """The claim of an environment's namespace.

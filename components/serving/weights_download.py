@@ -32,7 +32,7 @@ from components.labels import Workload
 from components.pods import confined, engine_pod_security
 from components.scheduling import on_system_nodes
 from components.serving.base import ModelDeploymentArgs, ServingContext
-from components.serving.weights import CLAIM, MOUNT
+from components.serving.weights import CLAIM, HUB, MOUNT
 from components.versions import VLLM_ENGINE
 
 STORE_MODEL: Final = (Path(__file__).parent / "store_model.py").read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def create_download(parent: Component, name: str, context: ServingContext, args:
 
 def _command(context: ServingContext, args: ModelDeploymentArgs) -> list[str]:
     order = {
-        "hub": f"{MOUNT}/hub",
+        "hub": HUB,
         "scratch": f"{SCRATCH_MOUNT}/files" if context.weights_whole_files else None,
         "models": [item.order() for item in args.engine.downloads],
     }

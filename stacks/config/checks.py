@@ -25,7 +25,7 @@ from stacks.config.checks_topologies import check_topologies
 from stacks.config.checks_traces import check_traces
 from stacks.config.checks_weights import check_weights
 from stacks.config.models import EnvironmentConfig, MigSharing, ModelDeployment, NodePool
-from stacks.config.placement import CLOUDS_WITH_INSTANCES, gpu_of, instance_of
+from stacks.config.placement import gpu_of, instance_of
 from stacks.config.resolve import accelerators_of
 from stacks.config.salvage import has
 from stacks.config.vocabulary import (
@@ -33,6 +33,7 @@ from stacks.config.vocabulary import (
     BUILT_ENGINES,
     BUILT_SERVING_STACKS,
     BUILT_TOPOLOGIES,
+    CLOUDS_WITH_INSTANCES,
     CapacityType,
     Cloud,
 )

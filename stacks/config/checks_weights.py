@@ -9,9 +9,8 @@ from planner.catalog import models
 from planner.sizing import weights_gib
 from stacks.config.checks_cloud import settings_of
 from stacks.config.models import EnvironmentConfig, ModelDeployment
-from stacks.config.placement import CLOUDS_WITH_INSTANCES
 from stacks.config.salvage import has
-from stacks.config.vocabulary import EngineName, WeightsStore
+from stacks.config.vocabulary import CLOUDS_WITH_INSTANCES, EngineName, WeightsStore
 from stacks.errors import MISSING, FieldError
 
 IMAGE_GIB = 10
@@ -77,7 +76,7 @@ def _check_patterns(deployment: ModelDeployment, path: str) -> Iterator[FieldErr
 
 def _check_disks(config: EnvironmentConfig, deployments: Sequence[ModelDeployment]) -> Iterator[FieldError]:
     """Of machines that the platform makes: a model, of which each pod has a copy, must fit on its node's disk."""
-    if not has(config, "cloud", "node_pools") or config.cloud.value not in CLOUDS_WITH_INSTANCES:
+    if not has(config, "cloud", "node_pools") or config.cloud not in CLOUDS_WITH_INSTANCES:
         return
     for index, pool in enumerate(config.node_pools):
         if not has(pool, "name", "disk_gib", "local_nvme") or pool.local_nvme:

@@ -31,12 +31,14 @@ class EngineFlags:
 _COMMON = {"host": "a pod listens on its own address", "port": "every engine listens on 8000"}
 _SECRET = "secrets do not belong in the configuration"  # noqa: S105
 _ONE_POD = "a pod gets engine.tensor_parallel GPUs, no more"
+_ONE_NODE = "a replica runs on one node"
+_REPLICAS = "replicas are separate pods: set scaling.max_replicas"
+_NO_FILE = "the file would not be in the pod: write its flags here"
 _HTTP = "probes and the router speak HTTP inside the cluster"
 
 VLLM = EngineFlags(
-    derived={
-        "host": "a pod listens on its own address",
-        "port": "every engine listens on 8000",
+    derived=_COMMON
+    | {
         "model": "set source.hugging_face",
         "revision": "set source.revision",
         "served-model-name": "it is the name of the model deployment",
@@ -48,18 +50,18 @@ VLLM = EngineFlags(
         "enable-sleep-mode": "set scaling.idle: {kind: sleep}",
     },
     unsupported={
-        "pipeline-parallel-size": "a pod gets engine.tensor_parallel GPUs, no more",
-        "data-parallel-size": "replicas are separate pods: set scaling.max_replicas",
-        "api-key": "secrets do not belong in the configuration",
-        "hf-token": "secrets do not belong in the configuration",
-        "prefill-context-parallel-size": "a pod gets engine.tensor_parallel GPUs, no more",
-        "nnodes": "a replica runs on one node",
+        "pipeline-parallel-size": _ONE_POD,
+        "data-parallel-size": _REPLICAS,
+        "api-key": _SECRET,
+        "hf-token": _SECRET,
+        "prefill-context-parallel-size": _ONE_POD,
+        "nnodes": _ONE_NODE,
         "headless": "probes and the router ask every replica",
         "uds": "the router reaches a replica by its address",
         "grpc": "the router speaks HTTP",
-        "ssl-keyfile": "probes and the router speak HTTP inside the cluster",
-        "ssl-certfile": "probes and the router speak HTTP inside the cluster",
-        "config": "the file would not be in the pod: write its flags here",
+        "ssl-keyfile": _HTTP,
+        "ssl-certfile": _HTTP,
+        "config": _NO_FILE,
     },
     limits={"max-model-len": "max_model_len", "max-num-seqs": "max_num_seqs"},
     image=VLLM_ENGINE,
@@ -80,13 +82,13 @@ SGLANG = EngineFlags(
     unsupported={
         "api-key": _SECRET,
         "admin-api-key": _SECRET,
-        "dp-size": "replicas are separate pods: set scaling.max_replicas",
+        "dp-size": _REPLICAS,
         "pp-size": _ONE_POD,
-        "nnodes": "a replica runs on one node",
+        "nnodes": _ONE_NODE,
         "disaggregation-mode": "every replica does prefill and decode",
         "ssl-keyfile": _HTTP,
         "ssl-certfile": _HTTP,
-        "config": "the file would not be in the pod: write its flags here",
+        "config": _NO_FILE,
     },
     limits={"context-length": "max_model_len", "max-running-requests": "max_num_seqs"},
     image=SGLANG_ENGINE,

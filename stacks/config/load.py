@@ -55,12 +55,14 @@ def load_stack_file(stack: str | Path, directory: str | Path = ".") -> Environme
     path = stack if isinstance(stack, Path) else stack_path(stack, Path(directory))
     name = path.name.removeprefix("Pulumi.").removesuffix(".yaml").removesuffix(".yml")
     config = read_stack_file(path)
-    errors = [*_check_config_keys(config), *check_encrypted_values(config.get(SECRETS_KEY, {}))]
+    unknown, values = list(_check_config_keys(config)), list(check_encrypted_values(config.get(SECRETS_KEY, {})))
+    errors = [*unknown, *values]
     raw = config.get(ENVIRONMENT_KEY, MISSING)
     if raw is MISSING:
-        fix = f"Rename {errors[0].path}." if errors else f"Describe the environment under config: {ENVIRONMENT_KEY}:."
+        # A key that nobody knows is then most likely this one, mistyped.
+        fix = f"Rename {unknown[0].path}." if unknown else f"Describe the environment under config: {ENVIRONMENT_KEY}:."
         message = "required, but not given: it describes the whole environment"
-        raise ConfigError([FieldError(ENVIRONMENT_KEY, MISSING, message, fix=fix)], path.name)
+        raise ConfigError([FieldError(ENVIRONMENT_KEY, MISSING, message, fix=fix), *values], path.name)
     try:
         environment = _load(raw, name, path.name, path.parent)
     except ConfigError as error:
@@ -133,8 +135,7 @@ def _check_stack_name(stack: str) -> Iterator[FieldError]:
         yield FieldError(
             "stack",
             stack,
-            f"must be lower-case letters, digits and dashes, at most {MAX_STACK_NAME}: it becomes part of "
-            f"the "
+            f"must be lower-case letters, digits and dashes, at most {MAX_STACK_NAME}: it becomes part of the "
             "namespace inference-<stack>",
             fix="Rename the stack: pulumi stack rename.",
         )

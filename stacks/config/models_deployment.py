@@ -28,6 +28,7 @@ from stacks.config.models_secrets import ObjectName, SecretReference
 from stacks.config.models_slo import ServiceLevel
 from stacks.config.models_topology import Aggregated, Disaggregated, LoraAdapter, Topology
 from stacks.config.models_traces import Traces
+from stacks.config.shares import DEFAULT_UTILIZATION
 from stacks.config.vocabulary import EngineName, IdleKind, Rollout, RouterPolicy, TopologyKind, TritonBackend
 
 DEFAULT_COOLDOWN_SECONDS = 300
@@ -142,7 +143,7 @@ class Engine(Strictly):
         },
     )
     gpu_memory_utilization: Number = Field(
-        default=0.85,
+        default=DEFAULT_UTILIZATION,
         gt=0,
         le=1,
         description="Share of the GPU's memory that the engine takes. The practitioners' guides recommend "

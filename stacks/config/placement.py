@@ -10,12 +10,10 @@ from planner.lora import NO_LORA, LoraSlots
 from planner.sizing import EngineLimits, budget, derive_engine_limits, mig_memory_gib
 from stacks.config.models import Engine, MigSharing, ModelDeployment, MpsSharing, NodePool, TimeSlicing
 from stacks.config.salvage import has
-from stacks.config.vocabulary import Cloud
+from stacks.config.vocabulary import CLOUDS_WITH_INSTANCES, Cloud
 
 if TYPE_CHECKING:
     from planner.flags.words import Value
-
-CLOUDS_WITH_INSTANCES = frozenset({Cloud.AWS.value, Cloud.AZURE.value, Cloud.GCP.value})
 
 ENGINE_QUANTIZATION = {
     "fp8": "fp8",
@@ -112,9 +110,7 @@ def place(cloud: Cloud | None, pool: NodePool, deployment: ModelDeployment) -> P
         kv_cache_dtype=kv_cache_dtype(engine),
         lora=lora_slots(engine),
         mig_profile=sharing.profile if isinstance(sharing, MigSharing) else None,
-        clouds=frozenset({cloud.value}) & CLOUDS_WITH_INSTANCES or CLOUDS_WITH_INSTANCES
-        if cloud is not None
-        else CLOUDS_WITH_INSTANCES,
+        clouds=frozenset({cloud} if cloud in CLOUDS_WITH_INSTANCES else CLOUDS_WITH_INSTANCES),
     )
 
 

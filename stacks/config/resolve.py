@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.catalog import Instance, gpus, instances
-from stacks.config.vocabulary import Cloud
-
-MACHINE_CLOUDS = frozenset({Cloud.AWS.value, Cloud.AZURE.value, Cloud.GCP.value})
+from stacks.config.vocabulary import CLOUDS_WITH_INSTANCES
 
 
 def resolve_instance(cloud: str, accelerator: str, gpus_per_node: int | None) -> Instance | None:
@@ -26,7 +24,7 @@ def resolve_instance(cloud: str, accelerator: str, gpus_per_node: int | None) ->
     rows = [
         row
         for row in instances().values()
-        if row.gpu == accelerator and (cloud not in MACHINE_CLOUDS or row.cloud == cloud)
+        if row.gpu == accelerator and (cloud not in CLOUDS_WITH_INSTANCES or row.cloud == cloud)
     ]
     counts = {row.gpus for row in rows}
     wanted = min(counts, default=0) if gpus_per_node is None else gpus_per_node
@@ -46,7 +44,7 @@ def accelerators_of(cloud: str) -> dict[str, list[int]]:
     """GPUs that a cloud has, each with the numbers per node that it offers."""
     found: dict[str, set[int]] = {}
     for row in instances().values():
-        if cloud not in MACHINE_CLOUDS or row.cloud == cloud:
+        if cloud not in CLOUDS_WITH_INSTANCES or row.cloud == cloud:
             found.setdefault(row.gpu, set()).add(row.gpus)
     return {gpu: sorted(counts) for gpu, counts in sorted(found.items())}
 

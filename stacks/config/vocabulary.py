@@ -155,6 +155,9 @@ class RouterPolicy(StrEnum):
     CONSISTENT_HASH = "consistent_hash"
 
 
+CLOUDS_WITH_INSTANCES = frozenset({Cloud.AWS, Cloud.AZURE, Cloud.GCP})
+"""Those that make machines: a pool's instance type is one of theirs."""
+
 BUILT_CLOUDS = frozenset(Cloud(name) for name in CLOUDS)
 BUILT_SERVING_STACKS = frozenset({ServingStack.MANIFESTS, ServingStack.PRODUCTION_STACK})
 BUILT_ENGINES = frozenset({EngineName.VLLM, EngineName.SGLANG, EngineName.TGI, EngineName.TRITON, EngineName.CUSTOM})

@@ -111,16 +111,27 @@ def _answers_cut_off_by_spot(
         )
 
 
-def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Iterator[Warn]:
+def _users(config: EnvironmentConfig, pool: NodePool) -> list[ModelDeployment]:
+    return [item for item in config.model_deployments if item.node_pool == pool.name]
+
+
+def _most_wanted(config: EnvironmentConfig, pool: NodePool) -> int:
+    """GPUs or slices that the pool's models take with all at max_replicas."""
+    return sum(item.replica_bounds[1] * item.engine.tensor_parallel for item in _users(config, pool))
+
+
+def _most_there(pool: NodePool) -> int | None:
+    """GPUs or slices of the pool at its largest; None if its instance type is unknown."""
     instance = instance_of(pool)
-    users = [item for item in config.model_deployments if item.node_pool == pool.name]
+    return None if instance is None else pool.max_nodes * instance.gpus * shares_per_gpu(pool)
+
+
+def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Iterator[Warn]:
+    users = _users(config, pool)
     if not users:
         yield Warn(path, f"no model deployment uses the pool {pool.name}")
-    if instance is None:
-        return
-    wanted = sum(item.replica_bounds[1] * item.engine.tensor_parallel for item in users)
-    there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
-    if wanted > there:
+    wanted, there = _most_wanted(config, pool), _most_there(pool)
+    if there is not None and wanted > there:
         names = ", ".join(item.name for item in users)
         yield Warn(
             f"{path}.max_nodes",
@@ -131,13 +142,10 @@ def _pool_too_small(config: EnvironmentConfig, pool: NodePool, path: str) -> Ite
 
 
 def _no_room_to_surge(pool: NodePool, config: EnvironmentConfig, item: ModelDeployment, path: str) -> Iterator[Warn]:
-    instance = instance_of(pool)
-    if instance is None or item.rollout is not Rollout.SURGE:
+    there = _most_there(pool)
+    if there is None or item.rollout is not Rollout.SURGE:
         return
-    users = [other for other in config.model_deployments if other.node_pool == pool.name]
-    wanted = sum(other.replica_bounds[1] * other.engine.tensor_parallel for other in users)
-    there = pool.max_nodes * instance.gpus * shares_per_gpu(pool)
-    if wanted + item.engine.tensor_parallel > there:
+    if _most_wanted(config, pool) + item.engine.tensor_parallel > there:
         yield Warn(
             f"{path}.rollout",
             f"with all models at max_replicas the pool {pool.name} has no {item.engine.tensor_parallel} GPUs or slices "

@@ -1,4 +1,8 @@
-"""What can be chosen at the top of a dashboard: routers are there at zero engines too."""
+"""What can be chosen at the top of a dashboard.
+
+Routers are there at zero engines too. One that all models share is no model's: there the engines say which there are,
+of which each model then keeps one at least.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from typing import Final
 from components.observability.dashboards.panels import Query
 
 NAMESPACE: Final = ("namespace", 'label_values(up{inference_component="router"}, namespace)')
-MODEL: Final = ("model", 'label_values(up{inference_component="router",namespace="$namespace"}, inference_model)')
+MODEL: Final = (
+    "model",
+    'label_values(up{inference_component=~"router|engine",namespace="$namespace"}, inference_model)',
+)
 NODE: Final = ("node", 'label_values(kube_node_labels{label_inference_platform_node_pool!~"|system"}, node)')
 
 IN_NAMESPACE: Final = 'namespace="$namespace"'

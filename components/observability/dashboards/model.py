@@ -33,7 +33,7 @@ MODEL: Final = Dashboard(
                 Query(f"inference:bad_requests:ratio_rate5m{{{OF_MODEL}}}", "{{slo}}, 5 min"),
             ],
             unit="percentunit",
-            description="Share that broke a promise. Of first tokens and token times 5 % may, of errors 0.1 %.",
+            description="Share that broke a promise. Of first tokens and token times 5 % may; errors: slo.error_ratio.",
         ),
         Panel(
             title="Requests per second",
@@ -63,7 +63,7 @@ MODEL: Final = Dashboard(
                 Query(f"inference:requests_waiting:sum{{{OF_MODEL}}}", "waiting"),
             ],
             unit="short",
-            description="Fewer than 10 should wait per engine.",
+            description="Fewer than slo.queue_per_engine should wait per engine.",
         ),
         Panel(
             title="Time in the queue",
@@ -78,7 +78,7 @@ MODEL: Final = Dashboard(
                 Query(f"inference:kv_cache_usage:avg{{{OF_MODEL}}}", "mean"),
             ],
             unit="percentunit",
-            description="Above 85 % requests are soon preempted.",
+            description="Above slo.kv_cache_usage requests are soon preempted, and it is an alert.",
         ),
         Panel(
             title="Prefix cache hits",

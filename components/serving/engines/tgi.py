@@ -11,6 +11,7 @@ from typing import Final
 
 from components.serving.base import EngineArgs
 from components.serving.engines.base import HEALTH, flags, one_series
+from components.serving.weights import HUB
 from components.versions import TGI_ENGINE
 
 ANSWER_TOKENS: Final = 1
@@ -53,7 +54,7 @@ class Tgi:
 
     def variables(self) -> Mapping[str, str]:
         """The image sets a cache of its own, which outranks HF_HOME."""
-        return {"HUGGINGFACE_HUB_CACHE": "/weights/hub", "USAGE_STATS": "off"}
+        return {"HUGGINGFACE_HUB_CACHE": HUB, "USAGE_STATS": "off"}
 
     def files(self, served_name: str) -> Mapping[str, str]:
         """It reads none."""

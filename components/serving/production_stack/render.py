@@ -13,7 +13,6 @@ What the chart does on its own, and what is set against it here:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -251,14 +250,12 @@ def _resources(placement: Placement) -> dict[str, Any]:
 
 def _startup_probe(budget_seconds: int) -> dict[str, Any]:
     """The waiting probe of our own engines, see `components.serving.engine.startup_probe`."""
-    run = math.ceil(budget_seconds / engine.STARTUP_PROBE_RUNS)
-    wait = f"{run - engine.PROBE_PAUSE_SECONDS:g}"
     return {
         "initialDelaySeconds": STARTUP_PROBE_FIRST,
         "periodSeconds": 1,
-        "timeoutSeconds": run + 5,
+        "timeoutSeconds": engine.waiting_timeout(budget_seconds),
         "failureThreshold": engine.STARTUP_PROBE_RUNS,
-        "exec": {"command": ["python3", "-IS", "-c", engine.WAIT_UNTIL_HEALTHY, str(engine.PORT), wait]},
+        "exec": {"command": engine.waiting_command(budget_seconds)},
     }
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from components.labels import EnvironmentLabels
+from components import labels
+from components.labels import EnvironmentLabels, Workload
 from components.observability.alerts.faults import fault_alerts
 from components.observability.alerts.slo import BURNS, WINDOWS, burn_alerts
-from components.observability.dashboards import all_dashboards
+from components.observability.dashboards import all_dashboards, choices
 from components.observability.delivery import Monitoring, MonitoringArgs, rule_groups
 from components.observability.objects import (
     FIRST_TOKEN_BOUNDS,
@@ -71,6 +72,17 @@ def test_exactly_these_children(engine: Engine) -> None:
 def test_no_rules_where_nobody_reads_them(engine: Engine) -> None:
     monitoring(engine, rules=False)
     assert {item.type for item in engine.seen if not item.is_component} == {"kubernetes:core/v1:ConfigMap"}
+
+
+@pytest.mark.parametrize("router", [None, "chat"], ids=["shared", "of-the-model"])
+def test_a_model_can_be_chosen_whoever_routes_to_it(router: str | None) -> None:
+    """A router that all models share has no model's label."""
+    kinds = re.search(r'inference_component=~"([^"]+)"', choices.MODEL[1])
+    assert kinds is not None
+    of = EnvironmentLabels("dev").of
+    pods = [of(Workload.ROUTER, router), of(Workload.ENGINE, "chat"), of(Workload.GATEWAY), of(Workload.WEIGHTS, "old")]
+    found = {pod.get(labels.MODEL) for pod in pods if re.fullmatch(kinds[1], pod[labels.COMPONENT])}
+    assert found - {None} == {"chat"}
 
 
 def test_grafana_finds_the_dashboards(engine: Engine) -> None:

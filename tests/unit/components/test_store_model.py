@@ -42,6 +42,10 @@ FILES = {
 OTHERS = {"pytorch_model.bin": b"w" * 10, "original/model.safetensors": b"w" * 10, "README.md": b"# Llama"}
 
 
+class ConnectError(Exception):
+    """As the client's HTTP library has it: no OSError."""
+
+
 @dataclass
 class Hub:
     """What of Hugging Face's client the script uses."""
@@ -49,10 +53,13 @@ class Hub:
     files: dict[str, bytes] = field(default_factory=lambda: {**FILES, **OTHERS})
     fetched: list[str] = field(default_factory=list)
     fails_at: str = ""
+    unreachable: bool = False
     garbled: dict[str, bytes] = field(default_factory=dict)
 
     def model_info(self, model: str, *, revision: str, files_metadata: bool) -> SimpleNamespace:
         assert (model, files_metadata) == (MODEL, True)
+        if self.unreachable:
+            raise ConnectError("[Errno 111] Connection refused")
         if revision not in {"main", "v1", COMMIT}:
             raise OSError(f"404: no revision\n  {revision}")
         return SimpleNamespace(sha=COMMIT, siblings=[self.sibling(name) for name in self.files])
@@ -302,16 +309,27 @@ def test_a_model_that_is_half_there_cannot_be_found_and_another_attempt_goes_on(
 
 
 @pytest.mark.usefixtures("hub")
-def test_whoever_reads_the_pods_log_sees_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whoever_reads_the_pods_log_sees_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others write to this disk meanwhile.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * 2**30))
     wanted = {"hub": str(tmp_path / "hub"), "scratch": None}
     main(json.dumps({**wanted, "models": [order()]}))
     assert capsys.readouterr().out.splitlines() == [
-        f"{MODEL}: 5 files, 0.00 GiB; to fetch 0.00 GiB; {shutil.disk_usage(tmp_path).free / 2**30:.2f} GiB free",
+        f"{MODEL}: 5 files, 0.00 GiB; to fetch 0.00 GiB; 3.00 GiB free",
         str(place(tmp_path) / "snapshots" / COMMIT),
     ]
     with pytest.raises(SystemExit) as ended:
         main(json.dumps({**wanted, "models": [order("v9")]}))
     assert ended.value.code == f"{MODEL}: OSError: 404: no revision v9"
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_too(hub: Hub, tmp_path: Path) -> None:
+    hub.unreachable = True
+    with pytest.raises(SystemExit) as ended:
+        main(json.dumps({"hub": str(tmp_path / "hub"), "scratch": None, "models": [order()]}))
+    assert ended.value.code == f"{MODEL}: ConnectError: [Errno 111] Connection refused"
 
 
 def test_it_runs_from_a_command_line_alone() -> None:

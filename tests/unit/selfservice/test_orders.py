@@ -302,6 +302,13 @@ def test_a_key_goes_to_a_file_and_its_hash_into_the_order(folder: Path, tmp_path
     assert run(folder, "key", "e", "--to", str(file)).exit_code == 1
 
 
+def test_no_key_is_left_of_an_order_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    run(folder, "new", "e", "--team", "a", "-t", "shared", "-m", f"chat={LLAMA}")
+    (folder.parent / "ws" / "e" / "order.yaml").write_text("name: [")
+    assert run(folder, "key", "e", "--to", str(tmp_path / "key")).exit_code == 1
+    assert not (tmp_path / "key").exists()
+
+
 def test_a_busy_environment_is_refused_or_waited_for(work: Work) -> None:
     environment, _ = work.order(check_order(order(), "test"))
     said: list[str] = []

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from planner.catalog import gpus, instances
 from stacks.config import load_environment
-from stacks.config.resolve import MACHINE_CLOUDS, accelerators_of, resolve_instance
+from stacks.config.resolve import accelerators_of, resolve_instance
+from stacks.config.vocabulary import CLOUDS_WITH_INSTANCES
 from stacks.errors import ConfigError
 from tests.unit.stacks.config_samples import sample
 
@@ -38,13 +39,13 @@ def test_the_cheapest_machine_whose_memory_suffices(
     assert (row and row.key) == expected
 
 
-@given(st.sampled_from([*sorted(MACHINE_CLOUDS), "local", "existing"]), st.sampled_from(sorted(gpus())))
+@given(st.sampled_from([*sorted(CLOUDS_WITH_INSTANCES), "local", "existing"]), st.sampled_from(sorted(gpus())))
 def test_every_offer_can_be_resolved(cloud: str, accelerator: str) -> None:
     for count in accelerators_of(cloud).get(accelerator, []):
         row = resolve_instance(cloud, accelerator, count)
         assert row is not None
         assert (row.gpu, row.gpus) == (accelerator, count)
-        assert cloud not in MACHINE_CLOUDS or row.cloud == cloud
+        assert cloud not in CLOUDS_WITH_INSTANCES or row.cloud == cloud
 
 
 def pool(**fields: object) -> dict[str, object]:

@@ -149,6 +149,24 @@ def test_unknown_keys_of_the_project_come_with_the_other_errors(tmp_path: Path) 
     ]
 
 
+def test_a_secret_in_plain_text_is_told_where_the_environment_is_missing_too(tmp_path: Path) -> None:
+    config = {"inference-platform:secrets": {"hugging-face": {"token": "x"}}}
+    missing, plain = lines(tmp_path, yaml.safe_dump({"config": config}))
+    assert missing == (
+        "inference-platform:environment: required, but not given: it describes the whole environment. "
+        "Describe the environment under config: inference-platform:environment:."
+    )
+    assert plain.startswith("inference-platform:secrets.hugging-face.token: is not encrypted. Set it with")
+    config["inference-platform:enviroment"] = {}
+    assert lines(tmp_path, yaml.safe_dump({"config": config})) == [
+        missing.replace(
+            "Describe the environment under config: inference-platform:environment:.",
+            "Rename inference-platform:enviroment.",
+        ),
+        plain,
+    ]
+
+
 def test_anchors_may_repeat_and_even_contain_themselves(tmp_path: Path) -> None:
     text = environment("    &all\n    cloud: local\n    node_pools: [*all, *all]\n    engine: *all\n")
     found = lines(tmp_path, text)
