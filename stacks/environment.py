@@ -35,6 +35,7 @@ from stacks.config import Engine, EnvironmentConfig, MigSharing, ModelDeployment
 from stacks.config.placement import engine_limits, lora_slots, memory_gib, shares_per_gpu, static_memory_share
 from stacks.config.pod_security import PodSecurity, pod_security
 from stacks.config.vocabulary import RouterKind
+from stacks.config.warnings import warnings
 from stacks.engines import further_engine_args, sleep_args
 from stacks.isolation import (
     create_gateway,
@@ -112,6 +113,8 @@ def build_on(
     plan = plan_config(config, environment)
     for line in plan.lines():
         pulumi.info(line)
+    for warning in warnings(config):
+        pulumi.warn(warning.line())
     labels = EnvironmentLabels(environment)
     pools, nodes = node_pools.pools, node_pools.nodes
     tls = config.gateway.tls

@@ -228,6 +228,16 @@ def test_the_plan_is_an_output_with_the_numbers_of_the_command_line(
     assert [line.partition(":")[0] for line in said] == ["test", "chat", "code"]
 
 
+@pytest.mark.usefixtures("kubeconfig")
+def test_what_is_probably_not_meant_is_said_at_the_preview(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi, "warn", said.append)
+    build(engine, config(model("chat"), node_pools=[{"name": "l4", "instance_type": "g6.12xlarge", "max_nodes": 1}]))
+    fields = [line.partition(":")[0] for line in said]
+    assert fields == ["node_pools[0].max_nodes", "model_deployments[0].scaling.concurrency"]
+    assert said[0].startswith("node_pools[0].max_nodes: chat at max_replicas need 5 GPUs or slices, and 1 nodes have 4")
+
+
 def run_program(engine: Engine, raw: dict[str, Any]) -> None:
     pulumi.runtime.set_all_config({"inference-platform:environment": json.dumps(raw)})
     engine.run_program(ROOT)
