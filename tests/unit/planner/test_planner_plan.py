@@ -21,7 +21,6 @@ from planner.cold_start import cold_start
 from planner.cost import (
     always_on_break_even_hours,
     break_even,
-    monthly,
     per_million,
     scale_to_zero_savings,
     split,
@@ -178,7 +177,6 @@ def test_money() -> None:
     even = break_even(7.04, 1000, 0.88, 0.88, 0)
     assert even.tokens_per_day == pytest.approx(7.04 * 24 / 0.88e-6)
     assert even.utilization == pytest.approx(even.tokens_per_day / 86.4e6)
-    assert monthly(2.0, [1, 0, 0, 1]) == pytest.approx(730)
     assert scale_to_zero_savings(1.0, 8, 1800, 4) == pytest.approx(14 / 24 * 730)
     assert scale_to_zero_savings(1.0, 24, 300, 4) == 0
     # Eight wakes of 300 s of cooldown and 150 s of loading are an hour.
@@ -295,6 +293,19 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", LLAMA.key, "--gpu", "a100-40", "--mig-profile", "3g.20gb"]) == 0
     assert "no measured row backs this" in capsys.readouterr().out
     assert main(["rank", LLAMA.key, "--prices", "nowhere.toml"]) == 2
+
+
+def test_a_pool_without_a_price_is_named_where_its_sums_are_read() -> None:
+    asked = request(budget_per_hour=1000.0)
+    assert plan_environment(asked).notes == ()
+    pools = (*asked.pools, PoolRequest(name="dear", instance_type="p5e.48xlarge", max_nodes=2))
+    plan = plan_environment(dataclasses.replace(asked, pools=pools))
+    assert plan.unpriced_pools == ("dear",)
+    (note,) = plan.notes
+    assert note == "no source has a price for dear: no sum and no budget counts it; give your own (--prices)"
+    assert note in page(plan.to_json())
+    priced = OwnPrices(on_demand={"p5e.48xlarge": 40.0})
+    assert plan_environment(dataclasses.replace(asked, pools=pools, prices=priced)).notes == ()
 
 
 @pytest.mark.parametrize(
