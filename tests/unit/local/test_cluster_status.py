@@ -5,9 +5,11 @@ The process is a stand-in with the command line of the real one. Does not start 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,20 +31,33 @@ def files(tmp_path: Path) -> ClusterFiles:
     return made
 
 
+@contextlib.contextmanager
+def running(*words: str) -> Iterator[int]:
+    """Id of a process with these words on its command line, which ends with the block."""
+    script = "print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        # A process that has only just been started may have no command line yet.
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.communicate(b"\n")
+
+
 def test_the_report_counts_while_the_clusters_process_runs_and_not_afterwards(files: ClusterFiles) -> None:
-    words = ["local.namespace", "--root", str(files.root)]
-    with subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE) as process:
-        (files.run / "cluster.pid").write_text(str(process.pid))
+    with running("local.namespace", "--root", str(files.root)) as pid:
+        (files.run / "cluster.pid").write_text(str(pid))
         assert cluster.status(files) == REPORT
-        process.communicate(b"\n")
     assert cluster.status(files)["ready"] is False
     assert cluster.status(files)["processes"] == {}
 
 
 def test_a_report_that_a_power_cut_left_behind_says_nothing(files: ClusterFiles) -> None:
     """The recorded id is another program's since then."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        (files.run / "cluster.pid").write_text(str(process.pid))
+    with running() as pid:
+        (files.run / "cluster.pid").write_text(str(pid))
         assert cluster.namespace_pid(files) is None
         assert cluster.status(files)["ready"] is False
-        process.communicate(b"\n")
