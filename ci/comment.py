@@ -15,7 +15,7 @@ from typing import Any, Final
 from planner.difference import differences
 
 MARK: Final = "<!-- inference-platform:{stack} -->"
-"""First line: by it a later run finds its comment again."""
+"""First line, which a page does not show: whoever keeps comments apart by stack finds this one by it."""
 
 MOST_DIFFERENCES: Final = 30
 MONEY: Final = (("hourly_min", "at its smallest"), ("hourly_max", "at its largest"))

@@ -50,8 +50,8 @@ def guard_pid(files: ClusterFiles) -> int | None:
     return None
 
 
-def orphan_pid(files: ClusterFiles) -> int | None:
-    """Parent of a cluster that outlived its guard; None when there is none."""
+def namespace_pid(files: ClusterFiles) -> int | None:
+    """Parent of the cluster's process 1, which may outlive its guard; None when nothing runs."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((files.run / "cluster.pid").read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -63,9 +63,11 @@ def orphan_pid(files: ClusterFiles) -> int | None:
 
 def status(files: ClusterFiles) -> dict[str, Any]:
     """What the supervisor last reported; ``{"ready": False}`` when nothing runs."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        report: dict[str, Any] = json.loads(files.status.read_text())
-        return report
+    # A machine that was switched off leaves the last report behind, and nothing of what it reports.
+    if namespace_pid(files) is not None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            report: dict[str, Any] = json.loads(files.status.read_text())
+            return report
     return {"ready": False, "uptime_s": 0.0, "error": "", "processes": {}}
 
 
@@ -176,14 +178,14 @@ def stop(files: ClusterFiles) -> None:
     Raises:
         ClusterError: a process does not end.
     """
-    for find, number in ((guard_pid, signal.SIGTERM), (orphan_pid, signal.SIGTERM), (orphan_pid, signal.SIGKILL)):
+    for find, number in ((guard_pid, signal.SIGTERM), (namespace_pid, signal.SIGTERM), (namespace_pid, signal.SIGKILL)):
         pid = find(files)
         if pid is None:
             continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         await_end(pid)
-    if (left := guard_pid(files) or orphan_pid(files)) is not None:
+    if (left := guard_pid(files) or namespace_pid(files)) is not None:
         raise ClusterError(f"process {left} does not end within {STOP_DEADLINE_SECONDS:.0f} s")
     for name in ("guard.pid", "cluster.pid", "status.json"):
         (files.run / name).unlink(missing_ok=True)

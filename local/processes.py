@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from components.observability.scraping import OBJECT_LABELS
+from local.forwarder import LISTENERS_VARIABLE
 from local.layout import (
     API_PORT,
     FAKE_POD_CIDR,
@@ -216,7 +217,7 @@ def forwarder(files: ClusterFiles) -> Process:
             "local.forwarder",
             f"--kubeconfig={files.kubeconfig_of('service-proxy')}",
         ),
-        environment={"INFERENCE_PLATFORM_LISTENERS": os.environ.get("INFERENCE_PLATFORM_LISTENERS", "")},
+        environment={LISTENERS_VARIABLE: os.environ.get(LISTENERS_VARIABLE, "")},
     )
 
 

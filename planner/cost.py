@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 HOURS_PER_MONTH = 730.0
@@ -44,18 +43,6 @@ def split(cost_per_output: float, input_tokens: float, output_tokens: float) -> 
     """A cost that is all put on output tokens, split into dollars per million input and output tokens."""
     share = output_tokens / (output_tokens + INPUT_WEIGHT * input_tokens)
     return cost_per_output * share * INPUT_WEIGHT, cost_per_output * share
-
-
-def monthly(hourly_by_replicas: float, replicas_by_hour: Sequence[float]) -> float:
-    """Dollars per month for a day's profile of replicas.
-
-    Args:
-        hourly_by_replicas: dollars per hour of one replica.
-        replicas_by_hour: replicas in each hour of a day (or of a week: any number of hours that repeats).
-    """
-    if not replicas_by_hour:
-        return 0.0
-    return hourly_by_replicas * sum(replicas_by_hour) / len(replicas_by_hour) * HOURS_PER_MONTH
 
 
 def paid_hours_per_day(busy_hours: float, cooldown_s: float, wakes: float, cold_start_s: float = 0.0) -> float:

@@ -7,7 +7,7 @@ output and a file are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,14 +99,15 @@ class EnvironmentPlan:
         return shown
 
 
-def _notes(request: EnvironmentRequest, pools: Sequence[PoolPlan]) -> tuple[str, ...]:
+def _notes(request: EnvironmentRequest, pools: Sequence[PoolPlan]) -> Iterator[str]:
+    unpriced = [pool.name for pool in pools if pool.price_per_hour is None]
+    if unpriced:
+        names = ", ".join(unpriced)
+        yield f"no source has a price for {names}: no sum and no budget counts it; give your own (--prices)"
     elsewhere = sorted({pool.region for pool in pools if pool.price_per_hour is not None} - {request.region})
     if request.region and elsewhere and any(pool.source != OWN for pool in pools):
         prices = ", ".join(elsewhere)
-        return (
-            f"list prices are those of {prices}, the environment runs in {request.region}: give your own (--prices)",
-        )
-    return ()
+        yield f"list prices are those of {prices}, the environment runs in {request.region}: give your own (--prices)"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -152,6 +153,6 @@ def plan_environment(request: EnvironmentRequest) -> EnvironmentPlan:
         over_quota=over_quota(request.pools, request.quotas, there),
         unpriced_pools=tuple(pool.name for pool in pools if pool.price_per_hour is None),
         traffic=plan_traffic(request, pools, models),
-        notes=_notes(request, pools),
+        notes=tuple(_notes(request, pools)),
         simulated=request.cloud == "local",
     )

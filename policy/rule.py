@@ -107,8 +107,9 @@ def read_settings(rule: Rule[SettingsT], given: Mapping[str, Any]) -> SettingsT:
     Raises:
         SettingsError: a key that it does not have, a value of the wrong type, or one that is not among its choices.
     """
-    types = typing.get_type_hints(rule.settings)
-    choices = {item.name: item.metadata["choices"] for item in dataclasses.fields(rule.settings)}
+    settings: type[Any] = rule.settings
+    types = typing.get_type_hints(settings)
+    choices = {item.name: item.metadata["choices"] for item in dataclasses.fields(settings)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in types:

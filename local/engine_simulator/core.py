@@ -226,10 +226,11 @@ class EngineCore:
         sequence.blocks = shared + self.blocks.allocate(-(-(hit + tokens) // block_size) - len(shared))
         sequence.computed = hit
         sequence.registered = len(shared)
-        if self.limits.prefix_caching and not sequence.preemptions:
-            sequence.cached = hit
-            self.stats.prefix_queries += sequence.total
-            self.stats.prefix_hits += local
+        if not sequence.preemptions:
+            sequence.cached, sequence.external = hit, hit - local
+            if self.limits.prefix_caching:
+                self.stats.prefix_queries += sequence.total
+                self.stats.prefix_hits += local
         return tokens
 
     def _register_prompt(self, sequence: EngineSequence) -> None:
@@ -243,6 +244,7 @@ class EngineCore:
         self.stats.time_to_first_token.observe(now - sequence.arrival)
         self.stats.prompt_tokens += sequence.prompt_tokens
         self.stats.cached_prompt_tokens += sequence.cached
+        self.stats.external_prompt_tokens += sequence.external
         return sequence.prompt_tokens - sequence.cached
 
     def _complete_sequence(self, sequence: EngineSequence, now: float) -> None:

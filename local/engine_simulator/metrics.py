@@ -167,8 +167,9 @@ class EngineCollector(Collector):
             "vllm:prompt_tokens_by_source", "Number of prompt tokens by source.", labels=(*_LABELS, "source")
         )
         sources.add_metric((*self._labels, "local_compute"), stats.prompt_tokens - stats.cached_prompt_tokens)
-        sources.add_metric((*self._labels, "local_cache_hit"), stats.cached_prompt_tokens)
-        sources.add_metric((*self._labels, "external_kv_transfer"), 0)
+        local = stats.cached_prompt_tokens - stats.external_prompt_tokens
+        sources.add_metric((*self._labels, "local_cache_hit"), local)
+        sources.add_metric((*self._labels, "external_kv_transfer"), stats.external_prompt_tokens)
         yield sources
         success = CounterMetricFamily(
             "vllm:request_success",

@@ -12,6 +12,7 @@ tensor-parallel sizes on the two sides.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -60,12 +61,15 @@ def read_transfer(config: Mapping[str, Any] | None, environ: Mapping[str, str]) 
     """
     if not config or config.get("kv_connector") != "NixlConnector":
         return None
+    bandwidth = float(environ.get(BANDWIDTH) or BANDWIDTH_GB_S)
+    if not (math.isfinite(bandwidth) and bandwidth > 0):
+        raise ValueError(f"{BANDWIDTH} is {environ[BANDWIDTH]!r}; it must be GB/s above 0")
     return TransferSettings(
         role=str(config.get("kv_role")),
         recompute=config.get("kv_load_failure_policy") == "recompute",
         host=environ.get(HOST) or "localhost",
         port=int(environ.get(PORT) or DEFAULT_PORT),
-        bandwidth_gb_s=float(environ.get(BANDWIDTH) or BANDWIDTH_GB_S),
+        bandwidth_gb_s=bandwidth,
     )
 
 

@@ -26,6 +26,7 @@ class EngineSequence:
         "blocks",
         "cached",
         "computed",
+        "external",
         "finish_reason",
         "first_scheduled",
         "first_token",
@@ -75,7 +76,8 @@ class EngineSequence:
         self.computed = 0  # tokens whose keys and values are in the cache
         self.blocks: list[int] = []
         self.registered = 0  # blocks of the prompt that the prefix cache knows
-        self.cached = 0  # prompt tokens found in the prefix cache at first admission
+        self.cached = 0  # prompt tokens that were not computed here: found in the prefix cache, or from another engine
+        self.external = 0  # those of them that came from another engine
         self.preemptions = 0
         self.arrival = 0.0
         self.waited = 0.0  # seconds before it was queued here, for another engine's keys and values

@@ -61,6 +61,7 @@ class EngineStats:
         token_bounds = one_two_five_bounds(max_model_len)
         self.prompt_tokens = 0
         self.cached_prompt_tokens = 0
+        self.external_prompt_tokens = 0
         self.generation_tokens = 0
         self.preemptions = 0
         self.prefix_queries = 0

@@ -58,7 +58,7 @@ def test_stopping_leaves_no_process_and_no_mount(tmp_path: Path) -> None:
     assert guard is not None
     os.kill(guard, signal.SIGKILL)
     until(lambda: cluster.guard_pid(files) is None, 5, "the guard gone")
-    assert cluster.orphan_pid(files) is not None
+    assert cluster.namespace_pid(files) is not None
     cluster.down(files)
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert [line for line in listing.splitlines() if str(files.root) in line] == []

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from local.engine_simulator.core import EngineCore
 from local.engine_simulator.metrics import CONTENT_TYPE, MetricsPage
+from local.engine_simulator.sequence import EngineSequence
 from local.engine_simulator.stats import Histogram, one_two_five_bounds
 from tests.unit.engine_simulator.engine_doubles import VirtualEngine, make_settings
 
@@ -54,6 +55,24 @@ def page() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def value(page: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: str, **labels: str) -> float:
     return page[name, tuple(sorted({**LABELS, **labels}.items()))]
+
+
+def test_prompt_tokens_from_another_engine_are_neither_computed_nor_found_here() -> None:
+    settings = make_settings()
+    core = EngineCore(settings.limits, settings.cost)
+    engine = VirtualEngine(core)
+    core.add(EngineSequence(100, 3, remote=99), 0.0)
+    engine.add(100, 3)
+    engine.run()
+    text = MetricsPage(settings, core).render().decode()
+    found = {
+        sample.labels["source"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "vllm:prompt_tokens_by_source_total"
+    }
+    assert found == {"local_compute": 101, "local_cache_hit": 0, "external_kv_transfer": 99}
+    assert core.stats.prefix_hits == 0
 
 
 def test_gauges(page: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> None:

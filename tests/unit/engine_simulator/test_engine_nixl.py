@@ -53,6 +53,9 @@ def test_the_connector_is_read_from_vllms_flag_and_variables() -> None:
     assert found.bandwidth_gb_s == BANDWIDTH_GB_S
     assert read_transfer({"kv_connector": "LMCacheConnectorV1"}, {}) is None
     assert read_transfer(None, {}) is None
+    for wrong in ("0", "nan", "fast"):
+        with pytest.raises(ValueError, match=f"{wrong}'"):
+            read_transfer(NIXL, {"SIMULATION_TRANSFER_GB_S": wrong})
     with pytest.raises(UsageError, match="is not a JSON object"):
         parse(["serve", "a/b", "--kv-transfer-config=NixlConnector"])
 
@@ -118,7 +121,7 @@ def test_a_decode_worker_computes_the_last_token_of_the_prompt_only() -> None:
     (whole, _), (last, sequence) = first_step(0), first_step(47)
     # 48 tokens of prefill or one, at 100 us each; the context is the same.
     assert whole - last == pytest.approx(47 * 1e-4)
-    assert (sequence.computed, len(sequence.blocks), sequence.cached) == (47, 3, 0)
+    assert (sequence.computed, len(sequence.blocks), sequence.cached, sequence.external) == (47, 3, 47, 47)
 
 
 def test_time_that_a_request_waited_for_blocks_counts_for_its_first_token() -> None:

@@ -14,14 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.__main__ import main
 from planner.alternatives import nearest_ways_on
 from planner.catalog import Gpu, Model, gpus, models
 from planner.cold_start import cold_start
 from planner.cost import (
     always_on_break_even_hours,
     break_even,
-    monthly,
     per_million,
     scale_to_zero_savings,
     split,
@@ -178,7 +176,6 @@ def test_money() -> None:
     even = break_even(7.04, 1000, 0.88, 0.88, 0)
     assert even.tokens_per_day == pytest.approx(7.04 * 24 / 0.88e-6)
     assert even.utilization == pytest.approx(even.tokens_per_day / 86.4e6)
-    assert monthly(2.0, [1, 0, 0, 1]) == pytest.approx(730)
     assert scale_to_zero_savings(1.0, 8, 1800, 4) == pytest.approx(14 / 24 * 730)
     assert scale_to_zero_savings(1.0, 24, 300, 4) == 0
     # Eight wakes of 300 s of cooldown and 150 s of loading are an hour.
@@ -277,47 +274,17 @@ def balanced(shown: str) -> None:
     assert opened == []
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["size", LLAMA.key, "--gpu", "l4", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["kv_cache_tokens"] == 23_840
-    assert main(["size", SEVENTY, "--gpu", "l4"]) == 1
-    assert "weights take 131.4 GiB" in capsys.readouterr().err
-    assert main(["size", "me/unknown", "--gpu", "l4"]) == 2
-    assert main(["rank", LLAMA.key, "--top", "3", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 3
-    assert main(["rank", LLAMA.key, "--max-tpot-ms", "0.1"]) == 1
-    assert main(["rank", "deepseek-ai/DeepSeek-R1"]) == 0
-    assert "8x2" in capsys.readouterr().out
-    assert main(["size", SEVENTY, "--gpu", "h100", "--tensor-parallel", "4", "--engine", "sglang"]) == 0
-    shown = capsys.readouterr().out
-    assert f"{SEVENTY} on 4 x NVIDIA H100 80GB SXM" in shown
-    assert "weights                           32.85 (the whole model: 131.42)" in shown
-    assert main(["size", LLAMA.key, "--gpu", "a100-40", "--mig-profile", "3g.20gb"]) == 0
-    assert "no measured row backs this" in capsys.readouterr().out
-    assert main(["rank", LLAMA.key, "--prices", "nowhere.toml"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("command", "flag", "value", "kind"),
-    [
-        (["size", "--gpu", "l4"], "--concurrency", "0", "a whole number of 1 or more"),
-        (["size", "--gpu", "l4"], "--pipeline-parallel", "0", "a whole number of 1 or more"),
-        (["size", "--gpu", "l4"], "--max-model-len", "0", "a whole number of 1 or more"),
-        (["size", "--gpu", "l4"], "--replicas-per-gpu", "1.5", "a whole number of 1 or more"),
-        (["rank"], "--output-tokens", "0", "a number above 0"),
-        (["rank"], "--input-tokens", "nan", "a number above 0"),
-        (["rank"], "--requests-per-second", "-1", "a number above 0"),
-        (["rank"], "--budget", "much", "a number above 0"),
-        (["rank"], "--top", "-1", "a whole number of 1 or more"),
-    ],
-)
-def test_a_figure_that_makes_no_sense_is_a_wrong_question(
-    capsys: pytest.CaptureFixture[str], command: list[str], flag: str, value: str, kind: str
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([*command, LLAMA.key, f"{flag}={value}"])
-    assert ended.value.code == 2
-    assert f"argument {flag}: {value!r} must be {kind}" in capsys.readouterr().err
+def test_a_pool_without_a_price_is_named_where_its_sums_are_read() -> None:
+    asked = request(budget_per_hour=1000.0)
+    assert plan_environment(asked).notes == ()
+    pools = (*asked.pools, PoolRequest(name="dear", instance_type="p5e.48xlarge", max_nodes=2))
+    plan = plan_environment(dataclasses.replace(asked, pools=pools))
+    assert plan.unpriced_pools == ("dear",)
+    (note,) = plan.notes
+    assert note == "no source has a price for dear: no sum and no budget counts it; give your own (--prices)"
+    assert note in page(plan.to_json())
+    priced = OwnPrices(on_demand={"p5e.48xlarge": 40.0})
+    assert plan_environment(dataclasses.replace(asked, pools=pools, prices=priced)).notes == ()
 
 
 def random_model(spread: random.Random) -> Model:
