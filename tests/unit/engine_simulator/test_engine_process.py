@@ -99,9 +99,12 @@ def engines() -> Iterator[list[EngineProcess]]:
 
 
 def test_it_listens_exactly_after_its_startup_time_and_drains_on_sigterm(engines: list[EngineProcess]) -> None:
+    at_once = EngineProcess(SIMULATION_STARTUP_SECONDS="0")
     engine = EngineProcess("--shutdown-timeout", "10", SIMULATION_STARTUP_SECONDS="1.5", SIMULATION_SPEEDUP="10")
-    engines.append(engine)
-    assert 1.45 < engine.wait_until_listening() < 2.0
+    engines += [at_once, engine]
+    # What a process needs to start on this machine, busy or not; it is part of the start-up time, not added to it.
+    start = at_once.wait_until_listening()
+    assert 1.45 < engine.wait_until_listening() < max(1.5, start) + 0.7 * start
     response = engine.stream(max_tokens=100)  # 0.6 s
     engine.process.send_signal(signal.SIGTERM)
     while engine.get("/health") != 503:
