@@ -192,6 +192,7 @@ def status(
 
 def model_table(files: ClusterFiles, stack: str) -> list[dict[str, Any]]:
     """Replicas and pods of each model deployment, read from the API."""
+    import httpx2
     from lightkube import ApiError, Client, KubeConfig
     from lightkube.resources.apps_v1 import Deployment
 
@@ -199,7 +200,7 @@ def model_table(files: ClusterFiles, stack: str) -> list[dict[str, Any]]:
     label = "inference.platform/component"
     try:
         engines = list(client.list(Deployment, namespace=f"inference-{stack}", labels={label: "engine"}))
-    except ApiError as error:
+    except (ApiError, httpx2.HTTPError) as error:
         fail(f"the API server does not answer as it should: {error}")
     return [
         {

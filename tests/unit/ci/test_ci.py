@@ -161,3 +161,31 @@ def test_a_deployment_is_approved_and_only_a_preview_comments() -> None:
     assert writers == ["preview"]
     gitlab = yaml.safe_load(WORKFLOWS[1].read_text())
     assert gitlab["deploy"]["rules"][0]["when"] == "manual"
+
+
+GH = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$*" in *--paginate*) cat "$COMMENTS" ;; esac
+"""
+"""Stands in for GitHub's command: notes what it is asked, and has these comments of the stack. Not proven: that GitHub
+finds them by the filter that it is given."""
+
+
+@pytest.mark.parametrize(("before", "then"), [("", "pr comment 7 --body-file"), ("11\n12\n", "--method PATCH")])
+def test_each_stack_has_one_comment_on_a_pull_request(tmp_path: Path, before: str, then: str) -> None:
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    (tmp_path / "comments").write_text(before)
+    (tmp_path / "comment.md").write_text(comment("prod", plan(1.0), None, PREVIEW))
+    variables = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(tmp_path / "calls"),
+        "COMMENTS": str(tmp_path / "comments"),
+    }
+    script = [str(ROOT / "ci/github/comment.sh"), "7", str(tmp_path / "comment.md")]
+    subprocess.run(script, env=variables, check=True, capture_output=True)
+    asked, written = (tmp_path / "calls").read_text().splitlines()
+    assert asked.startswith("api --paginate repos/{owner}/{repo}/issues/7/comments --jq")
+    assert 'startswith("<!-- inference-platform:prod -->")' in asked
+    assert then in written
+    assert ("comments/12 " in written) == bool(before)

@@ -5,11 +5,17 @@ Not proven here: what the messages are of (the tests of the parts that raise the
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+import yaml
 
 from local import cli, cluster
+from local.environment import model_table
+from local.layout import ClusterFiles
 
 pytestmark = pytest.mark.unit
 
@@ -41,3 +47,19 @@ def test_a_process_is_told_of_once_when_it_is_ready(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["etcd", "kwok"]
     assert lines[0].endswith("ready at   1.2 s")
+
+
+def test_an_api_server_that_is_gone_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be on its way back: `make status` beside `make up`."""
+    files = ClusterFiles(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        server = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    document = {"current-context": "c", "contexts": [context], "users": [{"name": "u", "user": {}}]}
+    files.kubeconfig.write_text(
+        yaml.safe_dump({**document, "clusters": [{"name": "c", "cluster": {"server": server}}]})
+    )
+    with pytest.raises(typer.Exit) as ended:
+        model_table(files, "dev")
+    assert ended.value.exit_code == 1
+    assert "the API server does not answer as it should" in capsys.readouterr().err
