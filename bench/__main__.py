@@ -30,6 +30,7 @@ from bench.state import STATE_ONCE
 from local import cluster
 from local.layout import REPOSITORY, ClusterFiles
 from local.pulumi_cli import Pulumi
+from toolchain.interrupts import heed_interrupts
 
 STACK = "bench"
 GOAL = 1.10
@@ -158,6 +159,7 @@ def print_table(result: dict[str, Any]) -> None:
 
 def main() -> int:
     """Command line."""
+    heed_interrupts()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--models", default="1,10,50", help="numbers of model deployments (default: 1,10,50)")
     parser.add_argument("--rounds", type=int, default=2, help="deployments of each program (default: 2)")

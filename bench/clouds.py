@@ -35,6 +35,7 @@ from bench.state import STATE_ONCE
 from local.layout import REPOSITORY
 from local.provider_double import ProviderDouble
 from local.pulumi_cli import Pulumi
+from toolchain.interrupts import heed_interrupts
 
 STACK = "bench"
 GOAL = 1.10
@@ -173,6 +174,7 @@ def print_table(clouds: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Command line."""
+    heed_interrupts()
     parser = argparse.ArgumentParser(prog="python -m bench.clouds", description=__doc__)
     parser.add_argument("--clouds", default="aws,azure,gcp", help="which (default: aws,azure,gcp)")
     parser.add_argument("--previews", type=int, default=5, help="counted previews of each program (default: 5)")

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from bench import machine
 from local.layout import REPOSITORY
+from toolchain.interrupts import heed_interrupts
 
 STACK: Final = "ten"
 IMPORTS: Final = ("-c", "import pydantic, rich.table, typer, yaml; type('A', (pydantic.BaseModel,), {})()")
@@ -77,6 +78,7 @@ def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, li
 
 def main() -> int:
     """Command line."""
+    heed_interrupts()
     parser = argparse.ArgumentParser(prog="python -m bench.commands", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="runs of each command (default: 10)")
     options = parser.parse_args()

@@ -27,6 +27,7 @@ from bench.__main__ import STACK, configuration, timed
 from local import cluster
 from local.layout import REPOSITORY, ClusterFiles
 from local.pulumi_cli import Pulumi
+from toolchain.interrupts import heed_interrupts
 
 GOAL = 1.20
 PACK = ("--policy-pack", str(REPOSITORY / "policy"), "--policy-pack-config", str(REPOSITORY / "policy/levels/dev.json"))
@@ -73,6 +74,7 @@ def cpu_seconds() -> float:
 
 def main() -> int:
     """Command line."""
+    heed_interrupts()
     parser = argparse.ArgumentParser(prog="python -m bench.policies", description=__doc__)
     parser.add_argument("--models", default="1,10", help="numbers of model deployments (default: 1,10)")
     parser.add_argument("--previews", type=int, default=5, help="previews with and without each (default: 5)")

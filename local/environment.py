@@ -25,6 +25,7 @@ from local.layout import REPOSITORY, ClusterFiles
 from local.pulumi_cli import Pulumi, PulumiError
 from stacks.config import EnvironmentConfig, load_stack_file
 from stacks.errors import ConfigError
+from toolchain.interrupts import heed_interrupts
 
 app = typer.Typer(
     help="The environment of a stack with `cloud: local`, on this machine.",
@@ -247,6 +248,7 @@ def load_test(context: typer.Context, stack: Stack = "dev") -> None:
 
 def main() -> None:
     """Entry point that keeps tracebacks from users."""
+    heed_interrupts()
     try:
         app(prog_name="python -m local.environment")
     except FileNotFoundError as error:

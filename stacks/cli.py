@@ -17,6 +17,7 @@ from stacks import cli_environments, cli_orders
 from stacks.cli_options import StackDirectory
 from stacks.cli_plan import app as plan_app
 from stacks.cli_preflight import preflight
+from toolchain.interrupts import heed_interrupts
 
 app = typer.Typer(
     help="Environments: order them, see what they need and cost, deploy, pause and remove them.",
@@ -39,6 +40,7 @@ def main() -> None:
     """Run the command line; what the operating system refuses is said in one line."""
     # Its own status 2 means "refused" here (docs/self-service.md); a mistyped option is wrong input.
     click.UsageError.exit_code = 1
+    heed_interrupts()
     try:
         app()
     except OSError as error:
