@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -47,6 +48,8 @@ async def main() -> None:
 
 
 gc.set_threshold(FEW_COLLECTIONS)
+# Pydantic would read what every installed package offers, to find plugins for itself; there are none here.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # The folder of the program, which Python takes off the path again at the end of this file: main comes after it.
 sys.path.insert(0, str(Path(__file__).parent))
 pulumi.run(main)
