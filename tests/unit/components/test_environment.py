@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from typer.testing import CliRunner
 from stacks.cli import app
 from stacks.config import load_environment
 from stacks.environment import EnvironmentOutputs, build_environment
+from tests.imported import imported_with
 from tests.unit.conftest import Engine
 
 pytestmark = pytest.mark.unit
@@ -273,10 +272,7 @@ def test_the_program_is_short() -> None:
 
 def test_the_cluster_comes_before_the_types_of_pods() -> None:
     """What the program needs for the cluster's provider; the rest is imported while the engine starts that."""
-    code = (
-        "import sys, stacks.cluster, stacks.node_pools, stacks.secret_values, components.clouds.local.cloud\n"
-        "slow = ('pulumi_kubernetes.core.v1', 'grafana', 'components.serving', 'planner.plan')\n"
-        "print([name for name in sys.modules if name.startswith(slow)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    needed = ("stacks.cluster", "stacks.node_pools", "stacks.secret_values", "components.clouds.local.cloud")
+    slow = ("pulumi_kubernetes.core.v1", "grafana", "components.serving", "planner.plan")
+    assert imported_with(needed, beginning=slow) == []
+    assert "pulumi_kubernetes.core.v1" in imported_with(["stacks.environment"], beginning=slow)

@@ -6,8 +6,6 @@ Not proven here: the stack output of a real engine (tests/unit/components/test_e
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from typer.testing import CliRunner
 
 from bench.commands import IMPORTS, RANK, in_turns, ten_models
 from stacks.cli import app
+from tests.imported import imported_with
 
 pytestmark = pytest.mark.unit
 
@@ -107,10 +106,5 @@ def test_planning_and_ranking_cost_little_more_than_the_imports_of_any_command(t
 
 
 def test_planning_loads_neither_pulumi_nor_a_chart() -> None:
-    code = (
-        "import sys, stacks.cli_plan, stacks.plan, stacks.config.load, planner.page\n"
-        "slow = ('pulumi', 'components.serving')\n"
-        "print([name for name in sys.modules if name.startswith(slow)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    needed = ("stacks.cli_plan", "stacks.plan", "stacks.config.load", "planner.page")
+    assert imported_with(needed, beginning=("pulumi", "components.serving")) == []
